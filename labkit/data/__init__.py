@@ -1,0 +1,51 @@
+"""Room 01: pets on disk -> index -> (image, mask) -> batches."""
+
+from labkit.data.arrays import Arrays, load_arrays, resize_image, resize_trimap
+from labkit.data.augment import (
+    Augment,
+    augment_batch,
+    colour,
+    elastic_displacement,
+    sample_images,
+    sample_trimaps,
+    sampling_grid,
+    spatial_matrices,
+)
+from labkit.data.loaders import Batch, Preparation, batch_loader, batch_positions
+from labkit.data.pets import SPECIES, Pet, Pets, data_root, open_pets, read_image, read_trimap
+from labkit.data.statistics import ColourStatistics, colour_statistics, pet_table, trimap_shares
+from labkit.data.targets import IGNORED, TARGETS, class_names, mask_from_trimap
+
+__all__ = [
+    "IGNORED",
+    "SPECIES",
+    "TARGETS",
+    "Arrays",
+    "Augment",
+    "Batch",
+    "ColourStatistics",
+    "Pet",
+    "Pets",
+    "Preparation",
+    "augment_batch",
+    "batch_loader",
+    "batch_positions",
+    "class_names",
+    "colour",
+    "colour_statistics",
+    "data_root",
+    "elastic_displacement",
+    "load_arrays",
+    "mask_from_trimap",
+    "open_pets",
+    "pet_table",
+    "read_image",
+    "read_trimap",
+    "resize_image",
+    "resize_trimap",
+    "sample_images",
+    "sample_trimaps",
+    "sampling_grid",
+    "spatial_matrices",
+    "trimap_shares",
+]

@@ -1,0 +1,126 @@
+"""All images of a data set, decoded and resized once, in one memory-mapped `uint8` file."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.lib.format import open_memmap
+from PIL import Image
+
+from labkit.data.pets import Pets
+from labkit.errors import LabError
+from labkit.files import home
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images and raw trimaps of a whole data set at one size, row i = position i; read-only, on disk."""
+
+    images: np.ndarray
+    """`uint8 [N, S, S, 3]`"""
+    trimaps: np.ndarray
+    """`uint8 [N, S, S]`, values 1, 2, 3."""
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return self.images.shape[1]
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize `uint8 [H, W, 3]` to `size` = (height, width): bilinear, with antialiasing when it shrinks."""
+    return (
+        image
+        if image.shape[:2] == size
+        else np.asarray(Image.fromarray(image).resize(size[::-1], Image.BILINEAR))
+    )
+
+
+def resize_trimap(trimap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize `uint8 [H, W]` to `size` = (height, width): nearest, so that no value is made up."""
+    return (
+        trimap
+        if trimap.shape == size
+        else np.asarray(Image.fromarray(trimap).resize(size[::-1], Image.NEAREST))
+    )
+
+
+def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = iter) -> Arrays:
+    """The data set as arrays of `size` x `size` pixels, built on first use and memory-mapped from then on.
+
+    The two files `<fingerprint>-<size>.npy` and `<fingerprint>-<size>-trimaps.npy` lie in `dataset/cache`
+    (or, where that cannot be written, in the machine's temporary folder). They are written whole, under a
+    lock, so that any number of processes may ask at once.
+
+    Args:
+        pets: the data set; every image that it lists is read.
+        size: height and width in pixels; images are squashed to it.
+        watch: wraps the positions while the arrays are built, such as `tqdm`.
+
+    Raises:
+        LabError: an image or trimap is missing or damaged, or the two differ in size.
+    """
+    folder = _cache_folder()
+    stem = f"{_state(pets)}-{size}"
+    image_file, trimap_file = folder / f"{stem}.npy", folder / f"{stem}-trimaps.npy"
+    with FileLock(folder / f"{stem}.lock"):
+        if not (image_file.exists() and trimap_file.exists()):
+            _build(pets, size, image_file, trimap_file, watch)
+    return Arrays(np.load(image_file, mmap_mode="r"), np.load(trimap_file, mmap_mode="r"))
+
+
+def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) -> None:
+    with tempfile.TemporaryDirectory(dir=image_file.parent, prefix=".building-") as building:
+        parts = [Path(building) / "images.npy", Path(building) / "trimaps.npy"]
+        images = open_memmap(parts[0], "w+", np.uint8, (len(pets), size, size, 3))
+        trimaps = open_memmap(parts[1], "w+", np.uint8, (len(pets), size, size))
+
+        def decode(position: int) -> None:
+            image, trimap = pets.image(position), pets.trimap(position)
+            if image.shape[:2] != trimap.shape:
+                raise LabError(
+                    f"{pets.image_path(position)}: the image is {image.shape[1]}x{image.shape[0]} pixels, its trimap "
+                    f"{trimap.shape[1]}x{trimap.shape[0]}; fetch both again"
+                )
+            images[position] = resize_image(image, (size, size))
+            trimaps[position] = resize_trimap(trimap, (size, size))
+
+        # threads, because Pillow decodes and resizes outside Python's lock
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in watch(pool.map(decode, range(len(pets)))):
+                pass
+        for array, part, target in zip((images, trimaps), parts, (image_file, trimap_file), strict=True):
+            array.flush()
+            os.replace(part, target)
+
+
+def _cache_folder() -> Path:
+    for folder in (home() / "dataset" / "cache", Path(tempfile.gettempdir()) / f"labkit-cache-{os.getuid()}"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise LabError(f"{folder}: cannot be written; set TMPDIR to a folder with space for the array file")
+
+
+def _state(pets: Pets) -> str:
+    """A digest of names, file sizes and change times, so that an exchanged image makes a new array file."""
+    digest = hashlib.sha256()
+    for position, pet in enumerate(pets.items):
+        for path in (pets.image_path(position), pets.trimap_path(position)):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                raise LabError(
+                    f"{path}: the file is missing; fetch the data again or take its name out of the list"
+                ) from None
+            digest.update(f"{pet.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

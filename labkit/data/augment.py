@@ -1,0 +1,195 @@
+"""Augmentation: one sampling grid an image, applied to image and mask alike, and colour as arithmetic.
+
+Flips, affine maps, crops and elastic deformation only move pixels. Each is a map from where a pixel of the
+result lies to where it is taken from, so all of them compose into one grid; the image is read through it
+bilinearly, the trimap by nearest neighbour. The two cannot get out of step.
+"""
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+class Augment(BaseModel):
+    """What is done to training images; every default is "nothing".
+
+    Probabilities are per image. Colour strengths s draw a factor from [1 - s, 1 + s].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    horizontal_flip: Probability = 0.0
+    vertical_flip: Probability = 0.0
+    affine: Probability = 0.0
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Largest rotation either way, in degrees."""
+    shift: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest shift along each axis, as a share of the image's side."""
+    scale: Range = (1.0, 1.0)
+    crop: Probability = 0.0
+    crop_side: Range = (0.6, 1.0)
+    """Side of the crop, as a share of the image's side; it is enlarged to the whole image."""
+    elastic: Probability = 0.0
+    elastic_alpha: float = 30.0
+    """Strength of the elastic deformation, as torchvision counts it (see `elastic_displacement`)."""
+    elastic_sigma: Annotated[float, Field(gt=0)] = 5.0
+    """Smoothness of the elastic deformation: standard deviation of the Gaussian blur, in pixels."""
+    brightness: Probability = 0.0
+    contrast: Probability = 0.0
+    saturation: Probability = 0.0
+    outside: Literal["reflection", "border", "zeros"] = "reflection"
+    """What lies outside the image (and its trimap) when a map looks there."""
+
+
+def draws(seed: int, epoch: int, positions: Tensor, count: int) -> Tensor:
+    """Uniform numbers in [0, 1) for each image, `float64 [B, count]`, from (seed, epoch, position) alone.
+
+    So an image is augmented the same whatever batch, worker, process or resumed run it is met in.
+    """
+    rows = [np.random.default_rng([seed, epoch, int(p)]).random(count) for p in positions]
+    return torch.from_numpy(np.stack(rows))
+
+
+def spatial_matrices(augment: Augment, u: Tensor) -> Tensor:
+    """Flip, affine map and crop as one matrix an image: from a place in the result to its source.
+
+    Places are in [-1, 1] x [-1, 1], x to the right, y down, the image's corners at +-1.
+
+    Args:
+        augment: what may happen.
+        u: uniform numbers `[B, 12]`.
+
+    Returns:
+        `float32 [B, 2, 3]`.
+    """
+    flip_x = 1 - 2 * (u[:, 0] < augment.horizontal_flip).double()
+    flip_y = 1 - 2 * (u[:, 1] < augment.vertical_flip).double()
+
+    happens = (u[:, 2] < augment.affine).double()
+    angle = happens * (2 * u[:, 3] - 1) * math.radians(augment.rotate)
+    shift = happens[:, None] * (2 * u[:, 4:6] - 1) * 2 * augment.shift
+    low, high = augment.scale
+    scale = torch.where(happens > 0, low + (high - low) * u[:, 6], 1.0)
+
+    cropped = u[:, 7] < augment.crop
+    low, high = augment.crop_side
+    side = torch.where(cropped, (low + (high - low) * u[:, 8]).clamp(max=1), 1.0)
+    centre = (2 * u[:, 9:11] - 1) * (1 - side)[:, None]
+
+    # result -> crop window: p * side + centre; -> undo shift, rotation and scale; -> undo the flips
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    unturn = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
+    offset = (unturn @ (centre - shift)[:, :, None])[:, :, 0]
+    flips = torch.stack([flip_x, flip_y], -1)
+    linear = flips[:, :, None] * unturn * side[:, None, None]
+    return torch.cat([linear, (flips * offset)[:, :, None]], dim=2).float()
+
+
+def elastic_displacement(noise: Tensor, alpha: float, sigma: float) -> Tensor:
+    """A smooth random displacement of each pixel, after torchvision's `ElasticTransform`.
+
+    Uniform noise in [-1, 1] is blurred by a Gaussian of `sigma` pixels and multiplied by `alpha / side`, in
+    units of half the side. (For alpha 30 and sigma 5 that is half a pixel: see notebook 01.)
+
+    Args:
+        noise: uniform numbers in [0, 1), `[B, 2, S, S]`.
+        alpha: strength.
+        sigma: standard deviation of the blur, in pixels.
+
+    Returns:
+        `[B, S, S, 2]`, in the units of `spatial_matrices`.
+    """
+    side = noise.shape[-1]
+    radius = int(8 * sigma + 1) // 2
+    offsets = torch.arange(-radius, radius + 1, dtype=noise.dtype, device=noise.device)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    field = (2 * noise - 1).flatten(0, 1)[:, None]
+    # the blur is separable; reflection needs the radius to fit into the image
+    mode = "reflect" if radius < side else "replicate"
+    field = F.conv2d(F.pad(field, (radius, radius, 0, 0), mode=mode), kernel[None, None, None, :])
+    field = F.conv2d(F.pad(field, (0, 0, radius, radius), mode=mode), kernel[None, None, :, None])
+    return field.view(-1, 2, side, side).permute(0, 2, 3, 1) * alpha / side
+
+
+def sampling_grid(
+    augment: Augment, seed: int, epoch: int, positions: Tensor, size: int, device="cpu"
+) -> Tensor:
+    """Where each pixel of the augmented images is taken from: `float32 [B, size, size, 2]` for `grid_sample`."""
+    u = draws(seed, epoch, positions, 12)
+    matrices = spatial_matrices(augment, u).to(device)
+    grid = F.affine_grid(matrices, [len(positions), 1, size, size], align_corners=False)
+    if augment.elastic > 0:
+        noise = draws(seed, epoch, positions, 12 + 2 * size * size)[:, 12:].view(-1, 2, size, size)
+        happens = (u[:, 11] < augment.elastic).float()[:, None, None, None]
+        bend = elastic_displacement(noise.float(), augment.elastic_alpha, augment.elastic_sigma) * happens
+        # the bend moves places of the result; the matrix's linear part carries it to the source
+        grid = grid + (bend.to(device) @ matrices[:, None, :, :2].transpose(2, 3))
+    return grid
+
+
+def sample_images(images: Tensor, grid: Tensor, outside: str = "reflection") -> Tensor:
+    """Read images `float [B, 3, S, S]` through a grid, bilinearly."""
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+
+
+def sample_trimaps(trimaps: Tensor, grid: Tensor, outside: str = "reflection") -> Tensor:
+    """Read trimaps `uint8 [B, S, S]` through a grid, by nearest neighbour; `zeros` outside come out as 0."""
+    read = F.grid_sample(
+        trimaps[:, None].float(), grid, mode="nearest", padding_mode=outside, align_corners=False
+    )
+    return read[:, 0].to(torch.uint8)
+
+
+def colour(images: Tensor, augment: Augment, u: Tensor) -> Tensor:
+    """Brightness, contrast and saturation of images in [0, 1], `float [B, 3, H, W]`, factors from `u` `[B, 3]`."""
+    grey_weights = images.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]
+    strengths = u.new_tensor([augment.brightness, augment.contrast, augment.saturation])
+    brightness, contrast, saturation = (1 + (2 * u - 1) * strengths).to(images).T[:, :, None, None, None]
+    images = (images * brightness).clamp(0, 1)
+    mean = (images * grey_weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    images = (mean + (images - mean) * contrast).clamp(0, 1)
+    grey = (images * grey_weights).sum(1, keepdim=True)
+    return (grey + (images - grey) * saturation).clamp(0, 1)
+
+
+def augment_batch(
+    images: Tensor,
+    trimaps: Tensor,
+    augment: Augment,
+    *,
+    seed: int,
+    epoch: int,
+    positions: Tensor,
+    size: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Augment a whole batch on its device.
+
+    Args:
+        images: `float [B, 3, S, S]` in [0, 1].
+        trimaps: `uint8 [B, S, S]`.
+        augment: what may happen.
+        seed: the recipe's seed.
+        epoch: counts from 1.
+        positions: `int64 [B]`, which images these are.
+        size: side of the result in pixels; None keeps S.
+
+    Returns:
+        Images `[B, 3, size, size]` and trimaps `[B, size, size]`.
+    """
+    grid = sampling_grid(augment, seed, epoch, positions, size or images.shape[-1], images.device)
+    images, trimaps = (
+        sample_images(images, grid, augment.outside),
+        sample_trimaps(trimaps, grid, augment.outside),
+    )
+    if augment.brightness or augment.contrast or augment.saturation:
+        images = colour(images, augment, draws(seed + 1_000_003, epoch, positions, 3))
+    return images, trimaps

@@ -1,0 +1,106 @@
+"""From the array file to batches that a network takes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from labkit.data.arrays import Arrays
+from labkit.data.augment import Augment, augment_batch
+from labkit.data.pets import Pets
+from labkit.data.targets import mask_from_trimap
+
+
+class Batch(NamedTuple):
+    """A batch as it lies on disk."""
+
+    images: Tensor
+    """`uint8 [B, S, S, 3]`"""
+    trimaps: Tensor
+    """`uint8 [B, S, S]`"""
+    positions: Tensor
+    """`int64 [B]`: which images of the data set these are."""
+
+
+class ArrayRows(Dataset):
+    """The arrays as a data set whose index is a list of positions: a batch is read in one piece."""
+
+    def __init__(self, arrays: Arrays):
+        self.arrays = arrays
+
+    def __getitem__(self, positions: np.ndarray) -> Batch:
+        order = np.argsort(positions)  # ascending reads are kinder to the disk
+        back = np.argsort(order)
+        ascending = positions[order]
+        return Batch(self.arrays.images[ascending][back], self.arrays.trimaps[ascending][back], positions)
+
+
+def batch_positions(
+    positions: np.ndarray, batch_size: int, seed: int | None = None, epoch: int = 0
+) -> list[np.ndarray]:
+    """Cut positions into batches of nearly equal size, none above `batch_size`, no image left out.
+
+    Nearly equal, because batch norm does badly on a last batch of one or two. With a seed the order is
+    drawn from (seed, epoch), otherwise it is kept.
+    """
+    if seed is not None:
+        positions = positions[np.random.default_rng([seed, epoch]).permutation(len(positions))]
+    return np.array_split(positions, -(-len(positions) // batch_size))
+
+
+def batch_loader(arrays: Arrays, batches: Sequence[np.ndarray], workers: int = 0) -> DataLoader:
+    """A `DataLoader` that yields one `Batch` for each list of positions.
+
+    The array file is memory-mapped, so reading a batch costs about a millisecond and workers seldom pay;
+    their number changes nothing in what comes out.
+    """
+    return DataLoader(
+        ArrayRows(arrays),
+        sampler=batches,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+class Preparation:
+    """Turns a `Batch` into what a network takes: normalised images and class-index masks.
+
+    Args:
+        pets: the data set, for species and breeds.
+        target: a key of `TARGETS`.
+        mean: per channel, for images in [0, 1].
+        std: per channel, likewise.
+        device: where images and masks shall lie.
+    """
+
+    def __init__(self, pets: Pets, target: str, mean: Sequence[float], std: Sequence[float], device="cpu"):
+        self.target, self.device = target, torch.device(device)
+        self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
+        self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
+        self.species, self.class_ids = torch.from_numpy(pets.species), torch.from_numpy(pets.class_ids)
+
+    def __call__(
+        self, batch: Batch, augment: Augment | None = None, seed=0, epoch=0, size=None
+    ) -> tuple[Tensor, Tensor]:
+        """Images `float32 [B, 3, size, size]` and masks `int64 [B, size, size]` on the device.
+
+        With `augment` the batch goes through `augment_batch`; `size` other than the arrays' also resizes.
+        """
+        images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        trimaps = batch.trimaps.to(self.device, non_blocking=True)
+        if augment is not None or (size or images.shape[-1]) != images.shape[-1]:
+            images, trimaps = augment_batch(
+                images,
+                trimaps,
+                augment or Augment(),
+                seed=seed,
+                epoch=epoch,
+                positions=batch.positions,
+                size=size,
+            )
+        species, class_ids = (ids[batch.positions].to(self.device) for ids in (self.species, self.class_ids))
+        return (images - self.mean) / self.std, mask_from_trimap(trimaps, self.target, species, class_ids)

@@ -1,0 +1,59 @@
+"""What the data are like, computed and not copied: mean, deviation, foreground, sizes, breeds, empty masks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from labkit.data.arrays import Arrays
+from labkit.data.pets import SPECIES, Pets
+
+
+@dataclass(frozen=True)
+class ColourStatistics:
+    """Mean and standard deviation per channel (red, green, blue) of images in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def colour_statistics(arrays: Arrays, positions: np.ndarray) -> ColourStatistics:
+    """Mean and standard deviation over all pixels of the images at `positions`.
+
+    Counted from exact histograms of the 256 values, so that neither order nor float rounding matters.
+    """
+    histograms = np.zeros((3, 256), dtype=np.int64)
+    for chunk in np.array_split(np.sort(positions), -(-len(positions) // 256)):
+        pixels = arrays.images[chunk]
+        for channel in range(3):
+            histograms[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    mean = histograms @ values / histograms.sum(1)
+    variance = histograms @ values**2 / histograms.sum(1) - mean**2
+    return ColourStatistics(tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))
+
+
+def pet_table(pets: Pets, arrays: Arrays | None = None) -> pd.DataFrame:
+    """One row an image: `name, breed, species, height, width`; with arrays also the shares of its trimap.
+
+    Sizes are read from the files' headers. `pet`, `border`, `background` are shares of the pixels; an image
+    whose trimap has neither pet nor border is `empty`.
+    """
+    rows = []
+    for position, pet in enumerate(pets.items):
+        with Image.open(pets.trimap_path(position)) as trimap:
+            width, height = trimap.size
+        rows.append((pet.name, pet.breed, SPECIES[pet.species], height, width))
+    table = pd.DataFrame(rows, columns=["name", "breed", "species", "height", "width"])
+    if arrays is not None:
+        shares = trimap_shares(arrays)
+        table["pet"], table["background"], table["border"] = shares.T
+        table["empty"] = (shares[:, 0] + shares[:, 2]) == 0
+    return table
+
+
+def trimap_shares(arrays: Arrays) -> np.ndarray:
+    """Share of the trimap values 1, 2, 3 in each image, `float64 [N, 3]`."""
+    counts = [[(trimap == value).sum() for value in (1, 2, 3)] for trimap in arrays.trimaps]
+    return np.array(counts) / arrays.size**2

@@ -1,0 +1,73 @@
+"""What a trimap asks the network for: six targets made from the same three values."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labkit.data.pets import Pets
+from labkit.errors import LabError
+from labkit.metrics import IGNORED
+
+
+@dataclass(frozen=True)
+class Target:
+    """A way to turn a trimap into class indices."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Names of the class indices 0, 1, ...; empty where the data decide (breeds)."""
+    meaning: str
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("foreground", ("background", "pet"), "trimap 1 and 3 are the pet (the lab of 2024 and 2025)"),
+        Target("foreground_strict", ("background", "pet"), "trimap 1 alone is the pet (the lab of 2026)"),
+        Target("border_ignored", ("background", "pet"), "trimap 1 is the pet, 3 counts for nothing"),
+        Target("trimap", ("background", "pet", "border"), "the trimap's three values as three classes"),
+        Target("species", ("background", "cat", "dog"), "trimap 1 and 3 as cat or dog"),
+        Target("breed", (), "trimap 1 and 3 as one of the breeds"),
+    )
+}
+
+
+def class_names(target: str, pets: Pets) -> tuple[str, ...]:
+    """Names of a target's classes; for `breed`, background and the breeds of the data."""
+    if target not in TARGETS:
+        raise LabError(f"no target {target!r}; choose one of {', '.join(TARGETS)}")
+    if target == "breed":
+        highest = max(pets.breeds)
+        return ("background", *(pets.breeds.get(i, f"(no breed {i})") for i in range(1, highest + 1)))
+    return TARGETS[target].classes
+
+
+def mask_from_trimap(
+    trimap: Tensor, target: str, species: Tensor | None = None, class_id: Tensor | None = None
+) -> Tensor:
+    """Class indices of a batch of raw trimaps.
+
+    Args:
+        trimap: integers `[B, H, W]`: 1 = pet, 2 = background, 3 = border; 0 (outside the picture) is background.
+        target: a key of `TARGETS`.
+        species: `int64 [B]`, 1 = cat, 2 = dog; for the target `species`.
+        class_id: `int64 [B]`, the breed from 1; for the target `breed`.
+
+    Returns:
+        `int64 [B, H, W]`, 255 = ignored.
+    """
+    pet, border = trimap == 1, trimap == 3
+    match target:
+        case "foreground":
+            return (pet | border).long()
+        case "foreground_strict":
+            return pet.long()
+        case "border_ignored":
+            return pet.long().masked_fill(border, IGNORED)
+        case "trimap":
+            return pet.long() + 2 * border.long()
+        case "species" | "breed":
+            labels = species if target == "species" else class_id
+            return (pet | border).long() * torch.as_tensor(labels, device=trimap.device)[:, None, None]
+    raise LabError(f"no target {target!r}; choose one of {', '.join(TARGETS)}")

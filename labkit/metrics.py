@@ -1,0 +1,120 @@
+"""Dice and its relatives: the one place where they are defined.
+
+All of them compare a predicted mask with a true one by three counts: pixels in both (intersection), in the
+prediction, in the truth.
+
+    Dice = 2 |P & T| / (|P| + |T|)          IoU = |P & T| / |P | T| = |P & T| / (|P| + |T| - |P & T|)
+
+- **per image** (the lab's measure): the mean over images of each image's Dice. An image whose truth is empty
+  counts 1 when the prediction is empty too, else 0.
+- **pooled**: the counts of all images are added up first, so that large pets weigh more.
+- **soft, per batch**: on probabilities instead of masks, pooled over a batch; here only because some reports
+  used it. It depends on the batch size.
+
+Source: Dice, "Measures of the Amount of Ecologic Association Between Species", Ecology 26 (1945).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = 255
+"""Mask value of a pixel that counts for nothing."""
+
+
+def foreground_logit(logits: Tensor) -> Tensor:
+    """One logit a pixel for binary targets, `[B, H, W]`: its sigmoid is the probability of the foreground.
+
+    For two channels that is their difference, since softmax over (a, b) gives b the share sigmoid(b - a).
+    """
+    return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+
+
+def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring logits `[B, C, h, w]` to `size` = (height, width), bilinearly; they are cut only afterwards."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+
+
+def predicted_mask(logits: Tensor, threshold: float = 0.5) -> Tensor:
+    """Class indices `int64 [B, H, W]` from logits `[B, C, H, W]`.
+
+    C = 1 or 2: foreground (1) where its probability is above `threshold`. C > 2: the most probable class.
+    """
+    if logits.shape[1] > 2:
+        return logits.argmax(dim=1)
+    cut = torch.logit(torch.tensor(threshold, dtype=torch.float64)).item()
+    return (foreground_logit(logits) > cut).long()
+
+
+def overlap_counts(prediction: Tensor, truth: Tensor, classes: int = 2) -> Tensor:
+    """Intersection, prediction and truth in pixels, for each image and each class but the background.
+
+    Args:
+        prediction: class indices `int64 [B, H, W]`.
+        truth: likewise; pixels with `IGNORED` are left out.
+        classes: how many there are, background included.
+
+    Returns:
+        `int64 [B, classes - 1, 3]`.
+    """
+    kept = truth != IGNORED
+    counts = []
+    for index in range(1, classes):
+        predicted, true = (prediction == index) & kept, truth == index
+        counts.append(torch.stack([m.sum((1, 2)) for m in (predicted & true, predicted, true)], dim=1))
+    return torch.stack(counts, dim=1)
+
+
+def dice_score(counts: Tensor) -> Tensor:
+    """Dice of each row of counts `[..., 3]` (intersection, prediction, truth); both empty counts 1."""
+    intersection, prediction, truth = counts.double().unbind(-1)
+    total = prediction + truth
+    return torch.where(total > 0, 2 * intersection / total.clamp(min=1), 1.0)
+
+
+def iou_score(counts: Tensor) -> Tensor:
+    """Intersection over union of each row of counts `[..., 3]`; both empty counts 1."""
+    intersection, prediction, truth = counts.double().unbind(-1)
+    union = prediction + truth - intersection
+    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
+
+
+def per_image(score, counts: Tensor) -> Tensor:
+    """A score for each image, `float64 [N]`, from counts `[N, classes - 1, 3]`.
+
+    With several classes: the mean over the classes that the image's truth or prediction contains (1 when it
+    contains none), so that a class which is nowhere neither helps nor hurts.
+    """
+    scores, present = score(counts), counts[..., 1:].sum(-1) > 0
+    number = present.sum(1)
+    return torch.where(number > 0, (scores * present).sum(1) / number.clamp(min=1), 1.0)
+
+
+def pooled(score, counts: Tensor) -> float:
+    """A score of the added-up counts `[N, classes - 1, 3]`; with several classes their mean."""
+    return score(counts.sum(0)).mean().item()
+
+
+def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 0.0) -> Tensor:
+    """Dice of probabilities, pooled over the batch; differentiable, so that it also serves as a loss.
+
+    Args:
+        logits: `[B, C, H, W]`; C = 1 goes through a sigmoid, C > 1 through softmax.
+        truth: class indices `int64 [B, H, W]`; `IGNORED` pixels are left out.
+        smooth: added to numerator and denominator; keeps the gradient finite on empty masks.
+
+    Returns:
+        A scalar: the mean over the classes but the background.
+    """
+    kept = (truth != IGNORED)[:, None]
+    if logits.shape[1] == 1:
+        probabilities, true = logits.float().sigmoid(), (truth == 1)[:, None]
+    else:
+        probabilities = logits.float().softmax(dim=1)[:, 1:]
+        true = truth[:, None] == torch.arange(1, logits.shape[1], device=truth.device)[None, :, None, None]
+    probabilities = probabilities * kept
+    intersection = (probabilities * true).sum((0, 2, 3))
+    total = probabilities.sum((0, 2, 3)) + true.sum((0, 2, 3))
+    return ((2 * intersection + smooth) / (total + smooth).clamp(min=1e-12)).mean()

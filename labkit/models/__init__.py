@@ -1,0 +1,67 @@
+"""Rooms 02 and 03: the networks, one file each, and the blocks that they share."""
+
+from typing import Any
+
+from torch import nn
+
+from labkit.errors import LabError
+from labkit.models.blocks import CBAM, DoubleConv, UpBilinear, UpTransposed, join
+from labkit.models.resnet34_unet import (
+    BasicBlock,
+    LabDecoder,
+    LabStage,
+    ResNet34Encoder,
+    ResNet34UNet,
+    SymmetricDecoder,
+)
+from labkit.models.unet import UNet
+
+NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet, "resnet34_unet": ResNet34UNet}
+
+
+def build_model(name: str, initialisation: str = "default", **arguments: Any) -> nn.Module:
+    """Build a network by name with its own arguments.
+
+    Args:
+        name: a key of `NETWORKS`.
+        initialisation: `default` (PyTorch's) or `he` (normal, fan out, for ReLU).
+        arguments: the network's own, such as `width=32`.
+    """
+    if name not in NETWORKS:
+        raise LabError(f"no network {name!r}; choose one of {', '.join(NETWORKS)}")
+    model = NETWORKS[name](**arguments)
+    if initialisation == "he":
+        model.apply(_he_initialisation)
+    return model
+
+
+def _he_initialisation(module: nn.Module) -> None:
+    """He et al., "Delving Deep into Rectifiers", ICCV 2015 (arXiv 1502.01852), equation 14."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+__all__ = [
+    "CBAM",
+    "NETWORKS",
+    "BasicBlock",
+    "DoubleConv",
+    "LabDecoder",
+    "LabStage",
+    "ResNet34Encoder",
+    "ResNet34UNet",
+    "SymmetricDecoder",
+    "UNet",
+    "UpBilinear",
+    "UpTransposed",
+    "build_model",
+    "count_parameters",
+    "join",
+]

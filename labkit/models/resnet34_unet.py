@@ -1,0 +1,161 @@
+"""ResNet34-UNet: a residual encoder under a UNet decoder.
+
+Encoder: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv 1512.03385), table 1.
+The lab's decoder: figure 2a of DOI 10.1016/j.ejro.2022.100412, with CBAM after every stage.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.models.blocks import CBAM, DoubleConv, UpTransposed, join
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions whose result is added to their input: `[B, C, H, W]` -> `[B, C', H/stride, W/stride]`."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = None
+        if stride != 1 or in_channels != channels:  # the shortcut must have the shape of the sum
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        return self.relu(x + shortcut)
+
+
+def residual_layer(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
+    """`blocks` basic blocks in a row; the first changes channels and size."""
+    first = BasicBlock(in_channels, channels, stride)
+    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(blocks - 1)))
+
+
+class ResNet34Encoder(nn.Module):
+    """ResNet34 without its classifier; parameters bear torchvision's names, so that its weights load as they are."""
+
+    def __init__(self, in_channels: int = 3):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = residual_layer(64, 64, blocks=3, stride=1)
+        self.layer2 = residual_layer(64, 128, blocks=4, stride=2)
+        self.layer3 = residual_layer(128, 256, blocks=6, stride=2)
+        self.layer4 = residual_layer(256, 512, blocks=3, stride=2)
+        self.register_load_state_dict_pre_hook(_drop_classifier)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of five scales: stem `[B, 64, H/2, W/2]`, then layer1 to layer4 at 1/4, 1/8, 1/16, 1/32."""
+        stem = self.relu(self.bn1(self.conv1(x)))
+        layer1 = self.layer1(self.maxpool(stem))
+        layer2 = self.layer2(layer1)
+        layer3 = self.layer3(layer2)
+        return [stem, layer1, layer2, layer3, self.layer4(layer3)]
+
+
+def _drop_classifier(module: nn.Module, state: dict, prefix: str, *_) -> None:
+    state.pop(f"{prefix}fc.weight", None)
+    state.pop(f"{prefix}fc.bias", None)
+
+
+class LabStage(nn.Module):
+    """One arrow of the figure: upsample, 3x3 convolution, ReLU, batch norm, CBAM; 32 channels come out."""
+
+    def __init__(self, in_channels: int, out_channels: int = 32):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.cbam = CBAM(out_channels, reduction=16, kernel_size=7)
+
+    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        return self.cbam(self.norm(self.relu(self.conv(x))))
+
+
+class LabDecoder(nn.Module):
+    """The figure's decoder: 32 channels on every scale, each stage fed by the stage below and one skip.
+
+    Skip and stage have the same scale and are upsampled together, which is the same as apart.
+    """
+
+    channels = 32
+
+    def __init__(self):
+        super().__init__()
+        self.centre = nn.Sequential(
+            nn.Conv2d(512, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.ReLU(inplace=True)
+        )
+        self.stages = nn.ModuleList(
+            LabStage(inputs) for inputs in (256 + 512, 32 + 256, 32 + 128, 32 + 64, 32)
+        )
+
+    def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
+        stem, *skips = features
+        sizes = [skip.shape[-2:] for skip in (*skips[-2::-1], stem)] + [size]  # 1/16, 1/8, 1/4, 1/2, 1/1
+        x = self.centre(skips[-1])
+        for stage, upper in zip(self.stages, sizes, strict=True):
+            if skips:  # the last stage has none
+                x = torch.cat([x, skips.pop()], dim=1)
+            x = stage(x, upper)
+        return x
+
+
+class SymmetricDecoder(nn.Module):
+    """The UNet's own decoder on the five scales: up-convolution, skip, double convolution; 256 to 32 channels."""
+
+    channels = 32
+
+    def __init__(self):
+        super().__init__()
+        widths, skips = [512, 256, 128, 64, 64, 32], [256, 128, 64, 64, 0]
+        self.ups = nn.ModuleList(
+            UpTransposed(below, here) for below, here in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.stages = nn.ModuleList(
+            DoubleConv(here + skip, here) for here, skip in zip(widths[1:], skips, strict=True)
+        )
+
+    def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
+        *skips, x = features
+        for up, stage in zip(self.ups, self.stages, strict=True):
+            x = up(x)
+            # an odd side may come back one pixel larger (ceil, up, ceil): cut it to the scale it belongs to
+            height, width = skips[-1].shape[-2:] if skips else size
+            x = x[..., :height, :width]
+            x = stage(join(skips.pop(), x) if skips else x)
+        return x
+
+
+class ResNet34UNet(nn.Module):
+    """ResNet34 as the encoder of a UNet.
+
+    `float [B, in_channels, H, W]` -> logits `[B, classes, H, W]` for any H, W from 32 on.
+
+    Args:
+        classes: channels of the logits; 1 for a binary mask.
+        in_channels: channels of the image.
+        decoder: `lab` (the lab's figure: 32 channels, CBAM) or `unet` (symmetric, up-convolutions).
+    """
+
+    def __init__(self, classes: int = 1, in_channels: int = 3, decoder: Literal["lab", "unet"] = "lab"):
+        super().__init__()
+        self.encoder = ResNet34Encoder(in_channels)
+        self.decoder = LabDecoder() if decoder == "lab" else SymmetricDecoder()
+        self.head = nn.Conv2d(self.decoder.channels, classes, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.decoder(self.encoder(x), x.shape[-2:]))

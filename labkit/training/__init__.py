@@ -1,0 +1,37 @@
+"""Room 04: recipe -> loop -> run folder."""
+
+from labkit.training.hardware import choose_device, choose_precision, describe, environment
+from labkit.training.loop import Epoch, autocast, fit, resolve, train_step, valid_scores
+from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
+from labkit.training.optimisers import build_average, build_optimiser, build_schedule
+from labkit.training.recipe import Recipe, load_recipe, parse_recipe
+from labkit.training.runs import HISTORY, Run, build_network, open_run, save_weights, write_json
+
+__all__ = [
+    "HISTORY",
+    "LOSSES",
+    "Epoch",
+    "Recipe",
+    "Run",
+    "autocast",
+    "bce",
+    "build_average",
+    "build_network",
+    "build_optimiser",
+    "build_schedule",
+    "choose_device",
+    "choose_precision",
+    "cross_entropy",
+    "describe",
+    "dice_loss",
+    "environment",
+    "fit",
+    "load_recipe",
+    "open_run",
+    "parse_recipe",
+    "resolve",
+    "save_weights",
+    "train_step",
+    "valid_scores",
+    "write_json",
+]

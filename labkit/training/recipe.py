@@ -1,0 +1,229 @@
+"""A recipe: everything that decides what a training gives, in one TOML file that is checked when it is read."""
+
+import inspect
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from labkit.data import TARGETS, Augment
+from labkit.errors import LabError
+from labkit.files import home
+from labkit.models import NETWORKS
+
+Positive = Annotated[int, Field(ge=1)]
+TargetName = Literal["foreground", "foreground_strict", "border_ignored", "trimap", "species", "breed"]
+LossName = Literal["cross-entropy", "bce", "dice", "bce+dice", "cross-entropy+dice"]
+assert set(get_args(TargetName)) == set(TARGETS)
+FIXED_SCALES = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "raw": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+}
+"""Mean and standard deviation, for images in [0, 1]: ImageNet's; 0..1 as it is; the pixels' own 0..255."""
+
+
+class Table(BaseModel):
+    """A table of a recipe: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataTable(Table):
+    """`[data]`: what is learned from."""
+
+    target: TargetName = "foreground"
+    split: str = "official"
+    image_size: Annotated[int, Field(ge=32, le=1024)] = 128
+    """Height and width of the network's input in pixels."""
+    normalise: Literal["dataset", "imagenet", "unit", "raw"] = "dataset"
+    """`dataset`: by mean and deviation of the training images."""
+    augment: Augment = Augment()
+    mean: tuple[float, float, float] | None = None
+    """Filled in when a training starts."""
+    std: tuple[float, float, float] | None = None
+    fingerprint: str | None = None
+    """Of the data's files; filled in when a training starts."""
+
+
+class ModelTable(BaseModel):
+    """`[model]`: the network's name, how it is initialised, then the network's own arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: Literal["unet", "resnet34_unet"] = "unet"
+    initialisation: Literal["default", "he"] = "default"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        """Check the network's own arguments against its signature, and fill in their defaults."""
+        given = dict(given)
+        network = NETWORKS.get(given.get("name", "unet"))
+        if network is None:
+            return given  # the field's own error says which names there are
+        own = {k: v for k, v in given.items() if k not in ("name", "initialisation")}
+        parameters = inspect.signature(network).parameters.values()
+        fields = {p.name: (p.annotation, p.default) for p in parameters}
+        fields |= {"classes": (Positive | None, None)}  # None: as many as the target needs
+        checker = create_model(
+            f"[model] of {given.get('name', 'unet')}", __config__=ConfigDict(extra="forbid"), **fields
+        )
+        return given | {k: v for k, v in checker(**own).model_dump().items() if v is not None}
+
+
+class TrainingTable(Table):
+    """`[training]`: how it is learned."""
+
+    loss: LossName = "bce+dice"
+    optimizer: Literal["sgd", "adam", "adamw", "radam"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    epochs: Positive = 10
+    batch_size: Positive = 16
+    accumulate: Positive = 1
+    """Batches whose gradients are added up before one step; the effective batch is `batch_size * accumulate`."""
+    sizes: tuple[tuple[Annotated[int, Field(ge=32)], Annotated[float, Field(gt=0)]], ...] = ()
+    """Progressive resizing: pairs (side in pixels, share of the epochs); empty trains at `image_size` only."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay a step of the weights' exponential moving average, which is then what is judged and kept; 0 = none."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    faults: tuple[str, ...] = ()
+    device: str | None = None
+    """Filled in when a training starts."""
+
+
+class Recipe(Table):
+    """A whole recipe."""
+
+    data: DataTable = DataTable()
+    model: ModelTable = ModelTable()
+    training: TrainingTable = TrainingTable()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Recipe":
+        classes, loss, sizes = getattr(self.model, "classes", None), self.training.loss, self.training.sizes
+        binary = TARGETS[self.data.target].classes == ("background", "pet")
+        if classes is not None and classes > 2 and binary:
+            raise ValueError(
+                f"model.classes: {classes} classes for the binary target {self.data.target!r}; use 1 or 2"
+            )
+        if not binary and (classes == 1 or "bce" in loss):
+            raise ValueError(
+                f"target {self.data.target!r} has several classes: use a cross-entropy loss and leave classes out"
+            )
+        if "bce" in loss and classes == 2:
+            raise ValueError(
+                "training.loss: bce takes one channel; use cross-entropy with model.classes = 2, or classes = 1"
+            )
+        if loss.startswith("cross-entropy") and classes == 1:
+            raise ValueError(
+                "training.loss: cross-entropy takes two channels and more; set model.classes = 2, or use bce"
+            )
+        if sizes and sizes[-1][0] != self.data.image_size:
+            raise ValueError(
+                f"training.sizes: the last size is {sizes[-1][0]}; it must be image_size = {self.data.image_size}"
+            )
+        if self.training.faults:
+            raise ValueError(f"training.faults: {self.training.faults[0]!r} is not known; leave faults empty")
+        return self
+
+    def changed(self, **tables: dict[str, Any]) -> "Recipe":
+        """A copy with some keys changed, checked anew: `recipe.changed(training={"epochs": 3})`."""
+        given = self.model_dump()
+        for table, values in tables.items():
+            base = (
+                {}
+                if table == "model" and values.get("name", given["model"]["name"]) != given["model"]["name"]
+                else given[table]
+            )
+            given[table] = base | values
+        return checked(given, "the changed recipe")
+
+    def resolved_classes(self, names: tuple[str, ...]) -> int:
+        """Channels of the logits for a target whose classes have these names."""
+        given = getattr(self.model, "classes", None)
+        if len(names) == 2:
+            return given or (2 if self.training.loss.startswith("cross-entropy") else 1)
+        if given not in (None, len(names)):
+            raise LabError(
+                f"model.classes: {given}, but target {self.data.target!r} has {len(names)} classes; leave it out"
+            )
+        return len(names)
+
+    def size_of_epoch(self, epoch: int) -> int:
+        """Side of the training images in pixels in an epoch, which counts from 1."""
+        reached, total = 0.0, sum(share for _, share in self.training.sizes)
+        for size, share in self.training.sizes:
+            reached += share
+            if epoch <= round(reached / total * self.training.epochs):
+                return size
+        return self.data.image_size
+
+    def toml(self) -> str:
+        """The recipe as TOML, every default written out."""
+        return tomli_w.dumps(_without_none(self.model_dump()))
+
+
+def load_recipe(recipe: str | Path) -> Recipe:
+    """Read a recipe: a TOML file, or the name of one in `recipes/`.
+
+    Raises:
+        LabError: there is no such recipe, it is no TOML, or a key or value in it is wrong.
+    """
+    path = Path(recipe)
+    if not path.is_file():
+        path = home() / "recipes" / f"{Path(recipe).name.removesuffix('.toml')}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in (home() / "recipes").glob("*.toml")))
+        raise LabError(f"no recipe {str(recipe)!r}: neither a file nor one of {known}")
+    return parse_recipe(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_recipe(text: str, origin: str) -> Recipe:
+    """A recipe from TOML text; `origin` is what errors call it."""
+    try:
+        return checked(tomllib.loads(text), origin)
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"{origin}: not a TOML file ({error})") from None
+
+
+def checked(given: dict[str, Any], origin: str) -> Recipe:
+    """A recipe from nested dictionaries; the first wrong key or value is named, with what is allowed."""
+    try:
+        return Recipe.model_validate(given)
+    except ValidationError as error:
+        raise LabError(f"{origin}: {_sentence(error, given)}") from None
+
+
+def _sentence(error: ValidationError, given: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if error.title.startswith("[model]"):
+        place = ["model", *place]
+    key, found = ".".join(place), first.get("input")
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}; {_allowed_keys(place, given)}"
+    if first["type"] == "value_error":
+        return first["msg"].removeprefix("Value error, ")
+    return f"{key}: found {found!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _allowed_keys(place: list[str], given: dict[str, Any]) -> str:
+    fields: dict[str, type[BaseModel]] = {"data": DataTable, "training": TrainingTable}
+    if place[0] == "model":
+        network = NETWORKS[given["model"].get("name", "unet")]
+        names = ["name", "initialisation", *inspect.signature(network).parameters]
+    elif place[:2] == ["data", "augment"] and len(place) > 2:
+        names = list(Augment.model_fields)
+    else:
+        names = list(fields[place[0]].model_fields) if len(place) > 1 else ["data", "model", "training"]
+    return f"there are {', '.join(names)}"
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}

@@ -1,0 +1,160 @@
+"""The run folder: everything that a training leaves, and everything that later rooms read."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from labkit import __version__
+from labkit.errors import LabError
+from labkit.files import write_text, written_whole
+from labkit.models import build_model
+from labkit.training.recipe import Recipe, parse_recipe
+
+HISTORY = (
+    "epoch",
+    "seconds",
+    "images_per_second",
+    "learning_rate",
+    "train_loss",
+    "valid_loss",
+    "valid_dice",
+    "valid_iou",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and how it was made, from a run folder or from a weights file alone."""
+
+    path: Path
+    weights: Path
+    recipe: Recipe
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether there is a folder in which evaluations can be kept."""
+        return self.path.is_dir()
+
+    @property
+    def name(self) -> str:
+        """The folder's or file's name."""
+        return self.path.resolve().stem if not self.is_folder else self.path.resolve().name
+
+    def model(self, device: str | torch.device = "cpu") -> nn.Module:
+        """The network with its best weights as float32, in evaluation mode.
+
+        Raises:
+            LabError: the weights do not belong to the recipe's network.
+        """
+        model = build_network(self.recipe)
+        with _opened(self.weights) as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise LabError(
+                f"{self.weights}: the weights are of another network than {self.recipe.model.name} ({error})"
+            ) from None
+        return model.to(device).eval()
+
+    def history(self) -> pd.DataFrame:
+        """One row an epoch, with the columns `HISTORY`."""
+        if not (self.path / "history.csv").is_file():
+            raise LabError(
+                f"{self.path}: no history.csv there; a weights file alone has no history, name its run folder"
+            )
+        return pd.read_csv(self.path / "history.csv")
+
+
+def build_network(recipe: Recipe) -> nn.Module:
+    """The network that a resolved recipe describes."""
+    return build_model(**recipe.model.model_dump())
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run folder, or a weights file whose metadata carry the recipe.
+
+    Raises:
+        LabError: there is no run, or the file is damaged or carries no recipe.
+    """
+    path = Path(path).expanduser()
+    weights = path / "best.safetensors" if path.is_dir() else path
+    if not weights.is_file():
+        what = (
+            "no best.safetensors there; train first"
+            if path.is_dir()
+            else "no such run folder or weights file"
+        )
+        raise LabError(f"{path}: {what} (`labkit train RECIPE --run {path}`)")
+    with _opened(weights) as file:
+        metadata = file.metadata() or {}
+    if "recipe" not in metadata:
+        raise LabError(f"{weights}: the file carries no recipe; take one that `labkit train` wrote")
+    return Run(path, weights, parse_recipe(metadata["recipe"], f"{weights} (its recipe)"))
+
+
+def save_weights(
+    path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype | None = None, **facts: Any
+) -> None:
+    """Write weights as safetensors, whole or not at all, with the recipe and other facts in the metadata."""
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    if dtype is not None:
+        state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
+    metadata = {
+        "format": "pt",
+        "labkit": __version__,
+        "recipe": recipe.toml(),
+        **{k: str(v) for k, v in facts.items()},
+    }
+    with written_whole(path) as file:
+        file.write(save(state, metadata))
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write what a training needs to go on, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with written_whole(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote; with `weights_only`, so that the file cannot run code."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise LabError(f"{path}: no checkpoint there; train without --resume first") from None
+    except Exception as error:  # torch raises many kinds for a cut or foreign file
+        raise LabError(
+            f"{path}: the checkpoint is damaged or no checkpoint ({type(error).__name__}); start anew"
+        ) from None
+
+
+def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write `history.csv`, whole or not at all."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, HISTORY, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _opened(weights: Path):
+    try:
+        return safe_open(weights, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise LabError(f"{weights}: the weights file is damaged or no safetensors file ({error})") from None
