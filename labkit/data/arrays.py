@@ -35,20 +35,12 @@ class Arrays:
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize `uint8 [H, W, 3]` to `size` = (height, width): bilinear, with antialiasing when it shrinks."""
-    return (
-        image
-        if image.shape[:2] == size
-        else np.asarray(Image.fromarray(image).resize(size[::-1], Image.BILINEAR))
-    )
+    return image if image.shape[:2] == size else np.asarray(Image.fromarray(image).resize(size[::-1], Image.BILINEAR))
 
 
 def resize_trimap(trimap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize `uint8 [H, W]` to `size` = (height, width): nearest, so that no value is made up."""
-    return (
-        trimap
-        if trimap.shape == size
-        else np.asarray(Image.fromarray(trimap).resize(size[::-1], Image.NEAREST))
-    )
+    return trimap if trimap.shape == size else np.asarray(Image.fromarray(trimap).resize(size[::-1], Image.NEAREST))
 
 
 def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = iter) -> Arrays:

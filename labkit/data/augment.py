@@ -120,9 +120,7 @@ def elastic_displacement(noise: Tensor, alpha: float, sigma: float) -> Tensor:
     return field.view(-1, 2, side, side).permute(0, 2, 3, 1) * alpha / side
 
 
-def sampling_grid(
-    augment: Augment, seed: int, epoch: int, positions: Tensor, size: int, device="cpu"
-) -> Tensor:
+def sampling_grid(augment: Augment, seed: int, epoch: int, positions: Tensor, size: int, device="cpu") -> Tensor:
     """Where each pixel of the augmented images is taken from: `float32 [B, size, size, 2]` for `grid_sample`."""
     u = draws(seed, epoch, positions, 12)
     matrices = spatial_matrices(augment, u).to(device)
@@ -143,9 +141,7 @@ def sample_images(images: Tensor, grid: Tensor, outside: str = "reflection") -> 
 
 def sample_trimaps(trimaps: Tensor, grid: Tensor, outside: str = "reflection") -> Tensor:
     """Read trimaps `uint8 [B, S, S]` through a grid, by nearest neighbour; `zeros` outside come out as 0."""
-    read = F.grid_sample(
-        trimaps[:, None].float(), grid, mode="nearest", padding_mode=outside, align_corners=False
-    )
+    read = F.grid_sample(trimaps[:, None].float(), grid, mode="nearest", padding_mode=outside, align_corners=False)
     return read[:, 0].to(torch.uint8)
 
 

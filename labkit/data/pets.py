@@ -74,8 +74,7 @@ class Pets:
     def fingerprint(self) -> str:
         """A digest of all names and file sizes: the same on every machine that holds the same files."""
         return _digest(
-            f"{p.name} {_size(self.image_path(i))} {_size(self.trimap_path(i))}"
-            for i, p in enumerate(self.items)
+            f"{p.name} {_size(self.image_path(i))} {_size(self.trimap_path(i))}" for i, p in enumerate(self.items)
         )
 
     def image_path(self, position: int) -> Path:
@@ -107,9 +106,7 @@ class Pets:
         if family == "official":
             if part not in PARTS:
                 raise LabError(f"the official split has no part {part!r}; it has {', '.join(PARTS)}")
-            names = read_names(
-                self.folder / "annotations" / ("test.txt" if part == "test" else "trainval.txt")
-            )
+            names = read_names(self.folder / "annotations" / ("test.txt" if part == "test" else "trainval.txt"))
             if part != "test":
                 names = [name for i, name in enumerate(names) if (i % 10 == 0) == (part == "valid")]
         else:
@@ -141,9 +138,7 @@ class Pets:
         if part == "valid" and "val" in lists:
             part = "val"
         if part not in lists:
-            raise LabError(
-                f"split {family!r} has no list {part}.txt; it has {', '.join(lists) or 'none at all'}"
-            )
+            raise LabError(f"split {family!r} has no list {part}.txt; it has {', '.join(lists) or 'none at all'}")
         return lists[part]
 
 
@@ -164,15 +159,9 @@ def open_pets(data: str | Path = "sample") -> Pets:
         draw_sample(root)
     folder = root / "oxford-iiit-pet" if (root / "oxford-iiit-pet").is_dir() else root
     if not (folder / "annotations").is_dir() or not (folder / "images").is_dir():
-        hint = (
-            "`labkit data get --data pets` fetches them"
-            if str(data) == "pets"
-            else "name a folder that holds both"
-        )
+        hint = "`labkit data get --data pets` fetches them" if str(data) == "pets" else "name a folder that holds both"
         raise LabError(f"{folder}: no images/ and annotations/ there; {hint}")
-    label = (
-        str(data) if str(data) in ("sample", "pets") else (folder if folder == root else root).resolve().name
-    )
+    label = str(data) if str(data) in ("sample", "pets") else (folder if folder == root else root).resolve().name
     return Pets(label=label, folder=folder, items=read_list(folder / "annotations" / "list.txt"))
 
 
@@ -197,14 +186,10 @@ def read_list(path: Path) -> tuple[Pet, ...]:
                 f"{path}, line {number}: found {line!r}, expected `name class-id species breed-id`"
             ) from None
         if pet.species not in SPECIES or pet.class_id < 1:
-            raise LabError(
-                f"{path}, line {number}: species must be 1 or 2 and the class id at least 1, found {line!r}"
-            )
+            raise LabError(f"{path}, line {number}: species must be 1 or 2 and the class id at least 1, found {line!r}")
         pets.append(pet)
     if len({pet.name for pet in pets}) != len(pets):
-        twice = sorted(
-            n for n, c in zip(*np.unique([p.name for p in pets], return_counts=True), strict=True) if c > 1
-        )
+        twice = sorted(n for n, c in zip(*np.unique([p.name for p in pets], return_counts=True), strict=True) if c > 1)
         raise LabError(f"{path}: {twice[0]!r} stands there more than once; keep one line for each image")
     if not pets:
         raise LabError(f"{path}: no image is listed there; fetch the data again")
@@ -241,9 +226,7 @@ def read_trimap(path: Path) -> np.ndarray:
         trimap = np.asarray(image)
     found = np.unique(trimap)
     if trimap.ndim != 2 or not np.isin(found, TRIMAP_VALUES).all():
-        raise LabError(
-            f"{path}: a trimap holds one channel with the values 1, 2 and 3, found {found[:8].tolist()}"
-        )
+        raise LabError(f"{path}: a trimap holds one channel with the values 1, 2 and 3, found {found[:8].tolist()}")
     return trimap.astype(np.uint8)
 
 
@@ -252,9 +235,7 @@ def _opened(path: Path) -> Image.Image:
         image = Image.open(path)
         image.load()
     except FileNotFoundError:
-        raise LabError(
-            f"{path}: the file is missing; fetch the data again or take its name out of the list"
-        ) from None
+        raise LabError(f"{path}: the file is missing; fetch the data again or take its name out of the list") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise LabError(f"{path}: the image is damaged or no image at all ({error}); fetch it again") from None
     return image
@@ -271,9 +252,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except FileNotFoundError:
-        raise LabError(
-            f"{path}: the file is missing; fetch the data again or take its name out of the list"
-        ) from None
+        raise LabError(f"{path}: the file is missing; fetch the data again or take its name out of the list") from None
 
 
 def _digest(lines) -> str:

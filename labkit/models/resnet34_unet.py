@@ -4,6 +4,7 @@ Encoder: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (a
 The lab's decoder: figure 2a of DOI 10.1016/j.ejro.2022.100412, with CBAM after every stage.
 """
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -99,9 +100,7 @@ class LabDecoder(nn.Module):
         self.centre = nn.Sequential(
             nn.Conv2d(512, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.ReLU(inplace=True)
         )
-        self.stages = nn.ModuleList(
-            LabStage(inputs) for inputs in (256 + 512, 32 + 256, 32 + 128, 32 + 64, 32)
-        )
+        self.stages = nn.ModuleList(LabStage(inputs) for inputs in (256 + 512, 32 + 256, 32 + 128, 32 + 64, 32))
 
     def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         stem, *skips = features
@@ -122,12 +121,8 @@ class SymmetricDecoder(nn.Module):
     def __init__(self):
         super().__init__()
         widths, skips = [512, 256, 128, 64, 64, 32], [256, 128, 64, 64, 0]
-        self.ups = nn.ModuleList(
-            UpTransposed(below, here) for below, here in zip(widths[:-1], widths[1:], strict=True)
-        )
-        self.stages = nn.ModuleList(
-            DoubleConv(here + skip, here) for here, skip in zip(widths[1:], skips, strict=True)
-        )
+        self.ups = nn.ModuleList(UpTransposed(below, here) for below, here in pairwise(widths))
+        self.stages = nn.ModuleList(DoubleConv(here + skip, here) for here, skip in zip(widths[1:], skips, strict=True))
 
     def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         *skips, x = features

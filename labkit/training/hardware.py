@@ -19,12 +19,8 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise LabError(f"no device {name!r}; use auto, cpu, cuda, cuda:1 or mps") from None
-    if device.type == "cuda" and (
-        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
-    ):
-        raise LabError(
-            f"device {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use --device cpu"
-        )
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise LabError(f"device {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use --device cpu")
     return device
 
 
@@ -59,9 +55,7 @@ def describe(device: torch.device, precision: str) -> str:
         free, total = torch.cuda.mem_get_info(device)
         return f"{found.name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, {precision}"
     memory = (
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-        if hasattr(os, "sysconf")
-        else float("nan")
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else float("nan")
     )
     return f"{device.type.upper()} with {torch.get_num_threads()} threads, {memory:.0f} GiB of memory, {precision}"
 
@@ -73,9 +67,7 @@ def environment(device: torch.device) -> dict[str, str | int | None]:
         "python": platform.python_version(),
         **{name: version(name) for name in names},
         "platform": platform.platform(terse=True),
-        "processor": torch.cpu.get_capabilities().get("cpu_name")
-        if hasattr(torch.cpu, "get_capabilities")
-        else None,
+        "processor": torch.cpu.get_capabilities().get("cpu_name") if hasattr(torch.cpu, "get_capabilities") else None,
         "threads": torch.get_num_threads(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",

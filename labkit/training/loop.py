@@ -134,9 +134,7 @@ def fit(
     batches_per_epoch = len(batch_positions(train, table.batch_size))
     steps_per_epoch = -(-batches_per_epoch // table.accumulate)
     schedule = build_schedule(optimiser, table, steps_per_epoch * table.epochs)
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule} | (
-        {"average": average} if average else {}
-    )
+    parts = {"model": model, "optimiser": optimiser, "schedule": schedule} | ({"average": average} if average else {})
 
     history, best = _start(run, recipe, parts, resume, chosen)
     for epoch in range(len(history) + 1, table.epochs + 1):
@@ -160,9 +158,7 @@ def fit(
         train_loss = step_losses.mean().item()
         trained = time.perf_counter() - began
         if not torch.isfinite(step_losses).all():
-            raise LabError(
-                f"epoch {epoch}: the loss is {train_loss} at learning rate {table.learning_rate}; lower it"
-            )
+            raise LabError(f"epoch {epoch}: the loss is {train_loss} at learning rate {table.learning_rate}; lower it")
 
         judge = valid_scores(judged, arrays, valid, prepare, recipe, size)
         better = (size, judge["dice"]) > best
@@ -210,9 +206,7 @@ def valid_scores(
     }
 
 
-def _start(
-    run, recipe: Recipe, parts: dict[str, Any], resume: bool, device: torch.device
-) -> tuple[list, tuple]:
+def _start(run, recipe: Recipe, parts: dict[str, Any], resume: bool, device: torch.device) -> tuple[list, tuple]:
     """Begin or take up a run folder; returns the history so far and the best (size, Dice)."""
     if run is None:
         return [], (0, -1.0)
@@ -233,18 +227,14 @@ def _start(
     return [], (0, -1.0)
 
 
-def _keep(
-    run: Path, recipe: Recipe, parts: dict[str, Any], judged, history: list, best: tuple, record: Epoch
-) -> None:
+def _keep(run: Path, recipe: Recipe, parts: dict[str, Any], judged, history: list, best: tuple, record: Epoch) -> None:
     from torch.utils.tensorboard import SummaryWriter  # a second to import, and only runs on disk need it
 
     if record.best:
         facts = {"epoch": record.epoch, "valid_dice": record.valid_dice}
         save_weights(run / "best.safetensors", judged, recipe, **facts)
     states = {name: part.state_dict() for name, part in parts.items()}
-    save_checkpoint(
-        run / "last.pt", {"recipe": recipe.toml(), "history": history, "best": list(best), **states}
-    )
+    save_checkpoint(run / "last.pt", {"recipe": recipe.toml(), "history": history, "best": list(best), **states})
     write_history(run / "history.csv", history)
     with SummaryWriter(str(run / "tensorboard"), filename_suffix=f".{record.epoch}") as board:
         for key, value in record.row().items():

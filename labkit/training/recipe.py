@@ -109,9 +109,7 @@ class Recipe(Table):
         classes, loss, sizes = getattr(self.model, "classes", None), self.training.loss, self.training.sizes
         binary = TARGETS[self.data.target].classes == ("background", "pet")
         if classes is not None and classes > 2 and binary:
-            raise ValueError(
-                f"model.classes: {classes} classes for the binary target {self.data.target!r}; use 1 or 2"
-            )
+            raise ValueError(f"model.classes: {classes} classes for the binary target {self.data.target!r}; use 1 or 2")
         if not binary and (classes == 1 or "bce" in loss):
             raise ValueError(
                 f"target {self.data.target!r} has several classes: use a cross-entropy loss and leave classes out"

@@ -89,11 +89,7 @@ def open_run(path: str | Path) -> Run:
     path = Path(path).expanduser()
     weights = path / "best.safetensors" if path.is_dir() else path
     if not weights.is_file():
-        what = (
-            "no best.safetensors there; train first"
-            if path.is_dir()
-            else "no such run folder or weights file"
-        )
+        what = "no best.safetensors there; train first" if path.is_dir() else "no such run folder or weights file"
         raise LabError(f"{path}: {what} (`labkit train RECIPE --run {path}`)")
     with _opened(weights) as file:
         metadata = file.metadata() or {}
@@ -102,9 +98,7 @@ def open_run(path: str | Path) -> Run:
     return Run(path, weights, parse_recipe(metadata["recipe"], f"{weights} (its recipe)"))
 
 
-def save_weights(
-    path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype | None = None, **facts: Any
-) -> None:
+def save_weights(path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype | None = None, **facts: Any) -> None:
     """Write weights as safetensors, whole or not at all, with the recipe and other facts in the metadata."""
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     if dtype is not None:

@@ -1,0 +1,1 @@
+"""Self-checking exercises, one module a notebook."""
