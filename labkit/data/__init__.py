@@ -11,6 +11,7 @@ from labkit.data.augment import (
     sampling_grid,
     spatial_matrices,
 )
+from labkit.data.importing import Report, check_pets, get_pets
 from labkit.data.loaders import Batch, Preparation, batch_loader, batch_positions
 from labkit.data.pets import SPECIES, Pet, Pets, data_root, open_pets, read_image, read_trimap
 from labkit.data.statistics import ColourStatistics, colour_statistics, pet_table, trimap_shares
@@ -27,14 +28,17 @@ __all__ = [
     "Pet",
     "Pets",
     "Preparation",
+    "Report",
     "augment_batch",
     "batch_loader",
     "batch_positions",
+    "check_pets",
     "class_names",
     "colour",
     "colour_statistics",
     "data_root",
     "elastic_displacement",
+    "get_pets",
     "load_arrays",
     "mask_from_trimap",
     "open_pets",

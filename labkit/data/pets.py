@@ -189,7 +189,9 @@ def read_list(path: Path) -> tuple[Pet, ...]:
             raise LabError(f"{path}, line {number}: species must be 1 or 2 and the class id at least 1, found {line!r}")
         pets.append(pet)
     if len({pet.name for pet in pets}) != len(pets):
-        twice = sorted(n for n, c in zip(*np.unique([p.name for p in pets], return_counts=True), strict=True) if c > 1)
+        twice = sorted(
+            str(n) for n, c in zip(*np.unique([p.name for p in pets], return_counts=True), strict=True) if c > 1
+        )
         raise LabError(f"{path}: {twice[0]!r} stands there more than once; keep one line for each image")
     if not pets:
         raise LabError(f"{path}: no image is listed there; fetch the data again")
@@ -236,7 +238,7 @@ def _opened(path: Path) -> Image.Image:
         image.load()
     except FileNotFoundError:
         raise LabError(f"{path}: the file is missing; fetch the data again or take its name out of the list") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise LabError(f"{path}: the image is damaged or no image at all ({error}); fetch it again") from None
     return image
 
@@ -244,8 +246,8 @@ def _opened(path: Path) -> Image.Image:
 def _lines(path: Path) -> list[tuple[int, str]]:
     if not path.is_file():
         raise LabError(f"{path}: the list is missing; fetch the data again")
-    numbered = enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1)
-    return [(number, line.strip()) for number, line in numbered if line.strip() and not line.startswith("#")]
+    numbered = enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1)
+    return [(number, line.strip()) for number, line in numbered if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _size(path: Path) -> int:

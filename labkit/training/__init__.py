@@ -5,7 +5,16 @@ from labkit.training.loop import Epoch, autocast, fit, resolve, train_step, vali
 from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
 from labkit.training.optimisers import build_average, build_optimiser, build_schedule
 from labkit.training.recipe import Recipe, load_recipe, parse_recipe
-from labkit.training.runs import HISTORY, Run, build_network, open_run, save_weights, write_json
+from labkit.training.runs import (
+    HISTORY,
+    Run,
+    build_network,
+    committed_weights,
+    open_run,
+    publish,
+    save_weights,
+    write_json,
+)
 
 __all__ = [
     "HISTORY",
@@ -21,6 +30,7 @@ __all__ = [
     "build_schedule",
     "choose_device",
     "choose_precision",
+    "committed_weights",
     "cross_entropy",
     "describe",
     "dice_loss",
@@ -29,6 +39,7 @@ __all__ = [
     "load_recipe",
     "open_run",
     "parse_recipe",
+    "publish",
     "resolve",
     "save_weights",
     "train_step",

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from labkit import __version__
 from labkit.errors import LabError
-from labkit.files import write_text, written_whole
+from labkit.files import home, write_text, written_whole
 from labkit.models import build_model
 from labkit.training.recipe import Recipe, parse_recipe
 
@@ -38,6 +38,8 @@ class Run:
     path: Path
     weights: Path
     recipe: Recipe
+    facts: dict[str, str] = field(repr=False)
+    """What else the weights file says of itself: epoch, validation Dice, perhaps the history."""
 
     @property
     def is_folder(self) -> bool:
@@ -68,11 +70,11 @@ class Run:
 
     def history(self) -> pd.DataFrame:
         """One row an epoch, with the columns `HISTORY`."""
-        if not (self.path / "history.csv").is_file():
-            raise LabError(
-                f"{self.path}: no history.csv there; a weights file alone has no history, name its run folder"
-            )
-        return pd.read_csv(self.path / "history.csv")
+        if (self.path / "history.csv").is_file():
+            return pd.read_csv(self.path / "history.csv")
+        if "history" not in self.facts:
+            raise LabError(f"{self.path}: no history.csv there, and the weights file carries none; name its run folder")
+        return pd.read_csv(io.StringIO(self.facts["history"]))
 
 
 def build_network(recipe: Recipe) -> nn.Module:
@@ -95,7 +97,7 @@ def open_run(path: str | Path) -> Run:
         metadata = file.metadata() or {}
     if "recipe" not in metadata:
         raise LabError(f"{weights}: the file carries no recipe; take one that `labkit train` wrote")
-    return Run(path, weights, parse_recipe(metadata["recipe"], f"{weights} (its recipe)"))
+    return Run(path, weights, parse_recipe(metadata["recipe"], f"{weights} (its recipe)"), metadata)
 
 
 def save_weights(path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype | None = None, **facts: Any) -> None:
@@ -111,6 +113,22 @@ def save_weights(path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtyp
     }
     with written_whole(path) as file:
         file.write(save(state, metadata))
+
+
+def publish(run: Run, path: Path) -> None:
+    """Write a run's best weights in half precision as one file that also carries recipe and history."""
+    facts = {key: run.facts[key] for key in ("epoch", "valid_dice") if key in run.facts}
+    history = run.history().round(5).to_csv(index=False, lineterminator="\n")
+    save_weights(path, run.model(), run.recipe, torch.float16, history=history, **facts)
+
+
+def committed_weights(name: str) -> Path:
+    """A network that comes with the lab: `weights/<name>.safetensors`."""
+    path = home() / "weights" / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors"))) or "none"
+        raise LabError(f"no committed weights {name!r}; there are {known}")
+    return path
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

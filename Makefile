@@ -1,0 +1,50 @@
+# Everything runs in .venv, made from requirements.lock. `make lab` and `make test` are all that is needed.
+PYTHON ?= python3
+DATA ?= sample
+RECIPE ?= quick
+DEVICE ?= auto
+BIN := .venv/bin
+JOBS ?= 2
+
+.PHONY: setup lab test test-all lint unit notebooks jupyter lock clean
+
+setup: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	touch $@
+
+lab: setup
+	@if [ "$(DATA)" = pets ]; then $(BIN)/labkit data get --data pets; fi
+	$(BIN)/labkit lab --data "$(DATA)" --recipe "$(RECIPE)" --device "$(DEVICE)"
+
+test: setup lint unit notebooks
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+unit: setup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+
+notebooks: setup
+	$(BIN)/labkit data get --data sample
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -p no:cacheprovider --nbval --nbval-current-env \
+		--nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
+
+test-all: setup lint notebooks
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+jupyter: setup
+	$(BIN)/jupyter lab notebooks
+
+# the lock names versions only, for every platform and Python from 3.11 on
+lock:
+	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links pyproject.toml -c constraints.txt -o requirements.lock
+
+clean:
+	rm -rf .venv runs

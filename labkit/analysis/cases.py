@@ -1,0 +1,64 @@
+"""Single images: their masks for pictures, their probabilities, and where in them the mistakes lie."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from labkit.analysis.predictions import Predictor, predict_batches
+from labkit.data import Pets, load_arrays
+from labkit.metrics import IGNORED, foreground_logit, predicted_mask
+
+
+def case_masks(
+    predictor: Predictor, pets: Pets, names: Iterable[str], threshold: float = 0.5
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Images `uint8 [S, S, 3]`, predicted and true foregrounds `bool [S, S]` of the named pets, in their order."""
+    positions = np.array([pets.positions[name] for name in names])
+    arrays = load_arrays(pets, predictor.recipe.data.image_size)
+    predictions, truths = [], []
+    for logits, masks, _ in predict_batches(predictor, pets, positions):
+        predictions += list((predicted_mask(logits, threshold) > 0).cpu().numpy())
+        truths += list(((masks > 0) & (masks != IGNORED)).cpu().numpy())
+    return [np.asarray(arrays.images[p]) for p in positions], predictions, truths
+
+
+def probabilities(predictor: Predictor, pets: Pets, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Foreground probabilities `float32 [N, S, S]` and true masks `int64 [N, S, S]`, for binary targets."""
+    batches = [
+        (foreground_logit(x).sigmoid().cpu(), m.cpu()) for x, m, _ in predict_batches(predictor, pets, positions)
+    ]
+    return tuple(torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+
+
+def error_by_distance(predictor: Predictor, pets: Pets, positions: np.ndarray, reach: int = 8) -> pd.DataFrame:
+    """How many pixels, and how many wrong ones, lie at each distance to the true outline.
+
+    Distances are in steps of one pixel (diagonal steps count as one), negative inside the pet: -1 is the pet's
+    outermost row of pixels, 0 the first row of background; `reach` and `-reach - 1` hold all that is farther.
+
+    Returns:
+        Columns `distance, pixels, errors`.
+    """
+    pixels, errors = torch.zeros(2 * reach + 2), torch.zeros(2 * reach + 2)
+    for logits, masks, _ in predict_batches(predictor, pets, positions):
+        kept, truth = masks != IGNORED, (masks > 0) & (masks != IGNORED)
+        band = _steps_outside(truth, reach) - _steps_outside(~truth, reach) - truth.long()
+        index = (band + reach + 1)[kept].flatten().cpu()
+        wrong = ((predicted_mask(logits) > 0) != truth)[kept].float().cpu()
+        pixels += torch.bincount(index, minlength=2 * reach + 2)
+        errors += torch.bincount(index, wrong, minlength=2 * reach + 2)
+    distances = np.arange(-reach - 1, reach + 1)
+    return pd.DataFrame({"distance": distances, "pixels": pixels.long().numpy(), "errors": errors.long().numpy()})
+
+
+def _steps_outside(region: torch.Tensor, reach: int) -> torch.Tensor:
+    """How many dilations by one pixel it takes beyond the first to reach each pixel outside, `reach` at most; 0 inside."""
+    grown = region[:, None].float()
+    steps = torch.zeros_like(region, dtype=torch.long)
+    for _ in range(reach):
+        grown = F.max_pool2d(grown, kernel_size=3, stride=1, padding=1)
+        steps += (grown[:, 0] == 0).long()
+    return steps

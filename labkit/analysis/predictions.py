@@ -1,0 +1,113 @@
+"""From a run to the logits of its network, for images of a data set or files of the user's own."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from labkit.data import Pets, Preparation, batch_loader, batch_positions, load_arrays, read_image, resize_image
+from labkit.errors import LabError
+from labkit.files import written_whole
+from labkit.metrics import foreground_logit, predicted_mask, resize_logits
+from labkit.training import Recipe, Run, autocast, choose_device, choose_precision
+
+Watch = Callable[[Iterable], Iterable]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A run's network, ready to take images."""
+
+    recipe: Recipe
+    model: nn.Module
+    device: torch.device
+    precision: str
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits `float32 [B, C, S, S]` of normalised images `[B, 3, S, S]` on the network's device."""
+        with autocast(self.device, self.precision):
+            return self.model(images.contiguous(memory_format=torch.channels_last)).float()
+
+    def preparation(self, pets: Pets) -> Preparation:
+        """The run's own normalisation and target for a data set."""
+        return Preparation(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, self.device)
+
+    def image_logits(self, image: np.ndarray) -> Tensor:
+        """Logits `float32 [C, H, W]` of one picture `uint8 [H, W, 3]`, upsampled to its own size."""
+        size = self.recipe.data.image_size
+        pixels = torch.from_numpy(resize_image(image, (size, size)).copy()).to(self.device)
+        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in self._scale())
+        images = ((pixels.permute(2, 0, 1).float() / 255 - mean) / std)[None]
+        return resize_logits(self.logits(images), image.shape[:2])[0]
+
+    def _scale(self) -> tuple:
+        return self.recipe.data.mean, self.recipe.data.std
+
+
+def load_predictor(run: Run, device: str = "auto", precision: str = "auto") -> Predictor:
+    """Open a run's network on a device; in bfloat16 where the hardware has it, whatever it was trained in."""
+    chosen = choose_device(device)
+    model = run.model(chosen).to(memory_format=torch.channels_last)
+    return Predictor(run.recipe, model, chosen, choose_precision(precision, chosen))
+
+
+def predict_batches(
+    predictor: Predictor, pets: Pets, positions: np.ndarray, batch_size: int = 32, watch: Watch = iter
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Logits `[B, C, S, S]`, masks `[B, S, S]` and positions `[B]`, batch by batch, at the recipe's size."""
+    arrays = load_arrays(pets, predictor.recipe.data.image_size)
+    prepare = predictor.preparation(pets)
+    for batch in watch(batch_loader(arrays, batch_positions(positions, batch_size))):
+        images, masks = prepare(batch)
+        yield predictor.logits(images), masks, batch.positions
+
+
+def predict_files(
+    predictor: Predictor,
+    images: Iterable[Path],
+    out: Path,
+    threshold: float = 0.5,
+    probabilities: bool = False,
+    watch: Watch = iter,
+) -> Iterator[Path]:
+    """Write a mask for each image file: `<out>/<name>.png`, at the image's own size, 0 and 255.
+
+    Networks of several classes write their class indices instead. The logits are upsampled first and cut
+    then. An image is turned as its EXIF tag says.
+
+    Args:
+        predictor: from `load_predictor`.
+        images: image files.
+        out: the folder; made when missing.
+        threshold: probability above which a pixel is foreground.
+        probabilities: write `<name>-probability.png` too, probability 0 to 1 as 0 to 255.
+        watch: wraps the files, such as `tqdm`.
+
+    Raises:
+        LabError: a file is missing or no image, or two of them would be written to one mask.
+    """
+    files = [Path(path) for path in images]
+    stems = [path.stem for path in files]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise LabError(f"two images are called {twice[0]!r} and would write one mask; predict them into two folders")
+    for path in watch(files):
+        logits = predictor.image_logits(read_image(path))[None]
+        mask = predicted_mask(logits, threshold)[0].cpu().numpy().astype(np.uint8)
+        target = Path(out) / f"{path.stem}.png"
+        _write_png(target, mask * 255 if logits.shape[1] <= 2 else mask)
+        if probabilities:
+            if logits.shape[1] > 2:
+                raise LabError("--probabilities: only for networks with a foreground; this one has several classes")
+            share = foreground_logit(logits).sigmoid()[0].cpu().numpy()
+            _write_png(Path(out) / f"{path.stem}-probability.png", (share * 255).round().astype(np.uint8))
+        yield target
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    with written_whole(path) as file:
+        Image.fromarray(pixels).save(file, format="PNG")

@@ -1,0 +1,206 @@
+"""Getting the data onto disk: drawn, fetched by torchvision, or taken from an archive or folder; whole or not at all."""
+
+import lzma
+import os
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from labkit.data.pets import Pets, data_root, open_pets, read_list, read_names
+from labkit.errors import LabError
+
+LAYOUT = "oxford-iiit-pet"
+LISTS = ("list.txt", "trainval.txt", "test.txt")
+
+
+def get_pets(data: str | Path = "pets", source: str | Path | None = None, count: int | None = None) -> Pets:
+    """Put a data set where `open_pets(data)` finds it; what is there already stays as it is.
+
+    Args:
+        data: `sample` (drawn), `pets` (fetched by torchvision with its checksums), or a folder to import into.
+        source: take the data from this archive (tar, tar.gz, tar.xz, zip), this folder, or this folder with
+            the two official archives in it, instead of fetching them.
+        count: how many pictures the sample shall have.
+
+    Raises:
+        LabError: there are other data already, or the source is missing, damaged or incomplete. Nothing is
+            left behind then.
+    """
+    root = data_root(data)
+    if count is not None and (str(data) != "sample" or source is not None):
+        raise LabError(f"--count {count}: only the sample can be drawn in any number; leave it out for {data!r}")
+    if (root / LAYOUT).exists():
+        pets = open_pets(data)
+        if source is not None or count not in (None, len(pets)):
+            raise LabError(f"{root / LAYOUT}: {len(pets)} pets are there already; delete that folder to replace them")
+        return pets
+    if source is not None:
+        import_pets(Path(source).expanduser(), root)
+    elif str(data) == "pets":
+        fetch_pets(root)
+    elif str(data) == "sample":
+        from labkit.data.sample import draw_sample
+
+        draw_sample(root, **({} if count is None else {"count": count}))
+    else:
+        return open_pets(data)  # a folder of the user's own: nothing to get, but it must be readable
+    return open_pets(data)
+
+
+def fetch_pets(root: Path) -> None:
+    """Download the official archives (about 800 MB) through torchvision, which checks them, and unpack them."""
+    from torchvision.datasets import OxfordIIITPet
+
+    # one folder for all attempts: an archive that was fetched whole is not fetched again
+    waiting = root.with_name(f".{root.name}-fetching")
+    try:
+        OxfordIIITPet(waiting, split="trainval", target_types="segmentation", download=True)
+    except (OSError, RuntimeError) as error:
+        raise LabError(
+            f"the official archives could not be fetched ({error}); check the network, or name a copy that you have: "
+            "`labkit data get --data pets --from ARCHIVE-OR-FOLDER`"
+        ) from None
+    import_pets(waiting / LAYOUT, root)
+    shutil.rmtree(waiting)
+
+
+def import_pets(source: Path, root: Path) -> None:
+    """Copy the official layout out of an archive or folder into `<root>/oxford-iiit-pet`, checked, in one piece.
+
+    The layout is found under whatever top folder it has.
+    """
+    if not source.exists():
+        raise LabError(f"{source}: no such archive or folder")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".importing-") as work:
+            unpacked = Path(work) / "unpacked"
+            if source.is_file():
+                unpack(source, unpacked)
+                folder = find_layout(unpacked, source)
+            elif archives := _official_archives(source):
+                for archive in archives:
+                    unpack(archive, unpacked)
+                folder = find_layout(unpacked, source)
+            else:
+                folder = find_layout(source, source)
+            chosen = Path(work) / LAYOUT
+            _copy_listed(folder, chosen, move=folder.is_relative_to(unpacked))
+            os.replace(chosen, root / LAYOUT)
+    except OSError as error:
+        raise LabError(f"{root}: the data could not be written there ({error}); nothing was left behind") from None
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a tar (of any compression) or zip archive; nothing may land outside `target`."""
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                for name in file.namelist():
+                    if Path(name).is_absolute() or ".." in Path(name).parts:
+                        raise LabError(
+                            f"{archive}: holds {name!r}, which would land outside the target; do not trust it"
+                        )
+                file.extractall(target)
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(target, filter="data")
+    except tarfile.FilterError as error:
+        raise LabError(
+            f"{archive}: holds a file that would land outside the target ({error}); do not trust it"
+        ) from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as error:
+        raise LabError(
+            f"{archive}: the archive is damaged, cut off, or none that is known ({error}); copy it again"
+        ) from None
+
+
+def find_layout(folder: Path, source: Path) -> Path:
+    """The folder below (or at) `folder` that holds `images/` and `annotations/` with the lists."""
+    for candidate in (folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and p.name == "annotations")):
+        place = candidate.parent if candidate.name == "annotations" and candidate != folder else candidate
+        if (place / "images").is_dir() and all((place / "annotations" / name).is_file() for name in LISTS):
+            return place
+    raise LabError(
+        f"{source}: no folder there holds images/ and annotations/ with {', '.join(LISTS)}; it is another data set"
+    )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_pets` found."""
+
+    images: int
+    problems: tuple[str, ...]
+    """One sentence each."""
+    empty: tuple[str, ...]
+    """Names of images whose trimap is all background."""
+    not_jpeg: tuple[str, ...]
+    """Names whose file is called `.jpg` and is something else; they are read all the same."""
+
+
+def check_pets(pets: Pets, watch: Callable[[Iterable], Iterable] = iter) -> Report:
+    """Decode every image and trimap and compare their sizes and the lists."""
+    empty, not_jpeg, problems = [], [], []
+
+    def look(position: int) -> tuple[str | None, bool, bool]:
+        try:
+            image, trimap = pets.image(position), pets.trimap(position)
+        except LabError as error:
+            return str(error), False, False
+        with Image.open(pets.image_path(position)) as file:
+            other = file.format != "JPEG"
+        wrong = None
+        if image.shape[:2] != trimap.shape:
+            wrong = f"{pets.image_path(position)}: image {image.shape[:2]} and trimap {trimap.shape} differ in size"
+        return wrong, not (trimap != 2).any(), other
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(watch(pool.map(look, range(len(pets)))))
+    for pet, (wrong, is_empty, other) in zip(pets.items, found, strict=True):
+        problems += [wrong] if wrong else []
+        empty += [pet.name] if is_empty else []
+        not_jpeg += [pet.name] if other else []
+    for name in ("trainval.txt", "test.txt"):
+        unknown = [n for n in read_names(pets.folder / "annotations" / name) if n not in pets.positions]
+        problems += [f"{name}: {len(unknown)} names are not in list.txt: {', '.join(unknown[:5])}"] if unknown else []
+    return Report(len(pets), tuple(problems), tuple(empty), tuple(not_jpeg))
+
+
+def _copy_listed(folder: Path, target: Path, move: bool) -> None:
+    """Take the lists and what they name, and refuse a set that is not complete."""
+    items = read_list(folder / "annotations" / "list.txt")
+    files = [f"images/{p.name}.jpg" for p in items] + [f"annotations/trimaps/{p.name}.png" for p in items]
+    if missing := [name for name in files if not (folder / name).is_file()]:
+        raise LabError(
+            f"{folder}: {len(missing)} of {len(files)} listed files are missing, the first is {missing[0]}; "
+            "the copy is incomplete, get it again"
+        )
+    if hollow := [name for name in files if (folder / name).stat().st_size == 0]:
+        raise LabError(
+            f"{folder}: {len(hollow)} files are empty, the first is {hollow[0]}; the copy is damaged, get it again"
+        )
+    for part in ("images", "annotations/trimaps"):
+        (target / part).mkdir(parents=True)
+    carry = os.replace if move else shutil.copyfile
+    for name in files:
+        carry(folder / name, target / name)
+    for path in sorted((folder / "annotations").glob("*")):
+        if path.suffix == ".txt" or path.name == "README":
+            shutil.copyfile(path, target / "annotations" / path.name)
+    if (folder / "annotations" / "splits").is_dir():
+        shutil.copytree(folder / "annotations" / "splits", target / "annotations" / "splits")
+
+
+def _official_archives(folder: Path) -> list[Path]:
+    archives = [folder / "images.tar.gz", folder / "annotations.tar.gz"]
+    return archives if all(path.is_file() for path in archives) else []

@@ -1,0 +1,89 @@
+"""Colours and textures that the scenes are made of."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from labkit.data.sample.canvas import Canvas, blended, ramp
+from labkit.data.sample.dice import Colour, Dice, mix
+
+# Colours of coats, which half of the things in a scene share so that colour alone tells little.
+FURRY: tuple[Colour, ...] = (
+    (0.80, 0.56, 0.30),
+    (0.66, 0.38, 0.16),
+    (0.84, 0.74, 0.60),
+    (0.88, 0.86, 0.82),
+    (0.50, 0.49, 0.50),
+    (0.30, 0.29, 0.31),
+    (0.15, 0.14, 0.15),
+    (0.42, 0.29, 0.20),
+    (0.63, 0.57, 0.49),
+)
+BRIGHT: tuple[Colour, ...] = (
+    (0.35, 0.55, 0.58),
+    (0.72, 0.30, 0.28),
+    (0.45, 0.58, 0.36),
+    (0.36, 0.42, 0.62),
+    (0.86, 0.74, 0.42),
+    (0.70, 0.52, 0.62),
+    (0.55, 0.70, 0.74),
+)
+
+
+def any_colour(dice: Dice, furry: float = 0.5) -> Colour:
+    """A colour for a thing, from the coats with chance `furry`."""
+    return dice.about(dice.pick(FURRY if dice.chance(furry) else BRIGHT), 0.07)
+
+
+def bands(at: np.ndarray, edge: float = 0.1) -> np.ndarray:
+    """0 and 1 in turn along `at` (one of each per unit), with soft edges; same shape."""
+    wave = np.abs(at - np.floor(at) - np.float32(0.5)) * 2
+    return ramp(wave, 0.5 - edge, 0.5 + edge)
+
+
+def cloth(dice: Dice, canvas: Canvas, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A pattern [H, W] in 0..1 over coordinates u, v (in units of the pattern)."""
+    kind = dice.pick(("stripes", "checks", "dots", "plain", "tartan", "patches", "fur", "flowers"))
+    if kind == "stripes":
+        return bands(u + 0 * v)
+    if kind == "checks":
+        return np.abs(bands(u + 0 * v) - bands(v + 0 * u))
+    if kind == "tartan":
+        return (bands(u + 0 * v) + bands(v + 0 * u)) * np.float32(0.5)
+    if kind in ("dots", "flowers"):
+        i, j = np.floor(u), np.floor(v)
+        du, dv = u - i - np.float32(0.5), v - j - np.float32(0.5)
+        far = np.sqrt(du * du + dv * dv)
+        if kind == "flowers":
+            far = far - np.float32(0.12) * bands((du + dv) * 3) - np.float32(0.08) * bands((du - dv) * 3)
+        return 1 - ramp(far, 0.22, 0.30)
+    if kind == "patches":
+        return ramp(dice.noise(canvas.height, canvas.width, dice.between(9, 24)), 0.45, 0.58)
+    if kind == "fur":
+        return shag(dice, canvas)
+    return dice.noise(canvas.height, canvas.width, 3.0) * np.float32(0.35)
+
+
+def shag(dice: Dice, canvas: Canvas) -> np.ndarray:
+    """Strands [H, W] in 0..1, like those of fur: rugs, cushions, grass."""
+    long = dice.noise(canvas.height, canvas.width, dice.between(6, 11), dice.between(1.6, 2.4))
+    return (long + dice.noise(canvas.height, canvas.width, 4.0, 1.5)) * np.float32(0.5)
+
+
+def grain(dice: Dice, canvas: Canvas) -> np.ndarray:
+    """Uneven light [H, W] about 1 of a surface that is not quite plain."""
+    rough = dice.noise(canvas.height, canvas.width, dice.between(14, 40)) - np.float32(0.5)
+    fine = dice.noise(canvas.height, canvas.width, dice.between(1.5, 3.5)) - np.float32(0.5)
+    return 1 + rough * np.float32(dice.between(0.08, 0.35)) + fine * np.float32(dice.between(0.05, 0.25))
+
+
+def fabric(dice: Dice, canvas: Canvas, period: float, furry: float = 0.5) -> np.ndarray:
+    """Colours [3, H, W] of a patterned cloth that fills the picture; `period` in pixels."""
+    first, second = any_colour(dice, furry), any_colour(dice, furry)
+    second = mix(first, second, dice.between(0.35, 1.0))
+    angle = dice.between(-0.6, 0.6)
+    c, s = np.float32(math.cos(angle) / period), np.float32(math.sin(angle) / period)
+    u, v = canvas.x * c + canvas.y * s, canvas.y * c - canvas.x * s
+    return blended(first, second, cloth(dice, canvas, u, v)) * grain(dice, canvas)
