@@ -41,10 +41,12 @@ test-all: setup lint notebooks
 jupyter: setup
 	$(BIN)/jupyter lab notebooks
 
-# the lock names versions only, for every platform and Python from 3.11 on
-lock:
+
+# the lock names versions only, for every platform and Python from 3.11 on; what stands in it already is kept
+lock: setup
+	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links pyproject.toml -c constraints.txt -o requirements.lock
+		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv runs
