@@ -26,7 +26,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 def _bar(items: Any, what: str, total: int | None = None) -> Any:
     from tqdm import tqdm
 
-    return tqdm(items, desc=what, total=total, leave=False, dynamic_ncols=True)
+    return tqdm(items, desc=what, total=total, leave=False, dynamic_ncols=True, disable=None)
 
 
 @data_app.command("get")

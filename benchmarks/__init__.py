@@ -1,0 +1,1 @@
+"""Measurements: each figure in the README comes from a command here."""
