@@ -29,7 +29,7 @@ def mask_picture(mask: np.ndarray) -> np.ndarray:
     return colours[mask.astype(np.uint8)]
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5, colour: Sequence[int] = ORANGE) -> np.ndarray:
+def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5, colour: Sequence[int] = SKY) -> np.ndarray:
     """The image with the mask's pixels tinted.
 
     Args:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +69,10 @@ def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = i
 
 
 def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) -> None:
-    with tempfile.TemporaryDirectory(dir=image_file.parent, prefix=".building-") as building:
+    prefix = f".building-{image_file.stem}-"
+    for killed in image_file.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
+        shutil.rmtree(killed, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=image_file.parent, prefix=prefix) as building:
         parts = [Path(building) / "images.npy", Path(building) / "trimaps.npy"]
         images = open_memmap(parts[0], "w+", np.uint8, (len(pets), size, size, 3))
         trimaps = open_memmap(parts[1], "w+", np.uint8, (len(pets), size, size))

@@ -24,7 +24,7 @@ class Augment(BaseModel):
     Probabilities are per image. Colour strengths s draw a factor from [1 - s, 1 + s].
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     horizontal_flip: Probability = 0.0
     vertical_flip: Probability = 0.0

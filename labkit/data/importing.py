@@ -1,4 +1,4 @@
-"""Getting the data onto disk: drawn, fetched by torchvision, or taken from an archive or folder; whole or not at all."""
+"""Getting the data onto disk: drawn, fetched by torchvision, or taken from an archive or folder; whole or nothing."""
 
 import lzma
 import os

@@ -1,5 +1,6 @@
 """The blocks that both networks are made of."""
 
+import math
 from typing import Literal
 
 import torch
@@ -12,10 +13,11 @@ Up = Literal["transposed", "bilinear"]
 
 
 def normalisation(kind: Norm, channels: int) -> nn.Module:
-    """The layer after a convolution: batch norm, group norm (8 channels a group), or nothing."""
+    """The layer after a convolution: batch norm, group norm (8 channels a group where that divides), or nothing."""
     if kind == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(max(1, channels // 8), channels) if kind == "group" else nn.Identity()
+    groups = math.gcd(channels, max(1, channels // 8))
+    return nn.GroupNorm(groups, channels) if kind == "group" else nn.Identity()
 
 
 class DoubleConv(nn.Sequential):

@@ -12,7 +12,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
     """Mean over pixels of -log softmax(logits)[truth]; for two channels and more."""
-    return F.cross_entropy(logits.float(), truth, ignore_index=IGNORED)
+    kept = (truth != IGNORED).sum().clamp(min=1)  # torch's own mean over no pixel is not a number
+    return F.cross_entropy(logits.float(), truth, ignore_index=IGNORED, reduction="sum") / kept
 
 
 def bce(logits: Tensor, truth: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from labkit.data import TARGETS, Augment
+from labkit.data.augment import Probability
 from labkit.errors import LabError
 from labkit.files import home
 from labkit.models import NETWORKS
@@ -28,7 +29,7 @@ FIXED_SCALES = {
 class Table(BaseModel):
     """A table of a recipe: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataTable(Table):
@@ -60,13 +61,13 @@ class ModelTable(BaseModel):
     @classmethod
     def _complete(cls, given: Any) -> Any:
         """Check the network's own arguments against its signature, and fill in their defaults."""
-        given = dict(given)
-        network = NETWORKS.get(given.get("name", "unet"))
+        network = NETWORKS.get(str(given.get("name", "unet"))) if isinstance(given, dict) else None
         if network is None:
             return given  # the field's own error says which names there are
         own = {k: v for k, v in given.items() if k not in ("name", "initialisation")}
         parameters = inspect.signature(network).parameters.values()
-        fields = {p.name: (p.annotation, p.default) for p in parameters}
+        ranges = {int: Positive, float: Probability}  # what a network's plain numbers may be
+        fields = {p.name: (ranges.get(p.annotation, p.annotation), p.default) for p in parameters}
         fields |= {"classes": (Positive | None, None)}  # None: as many as the target needs
         checker = create_model(
             f"[model] of {given.get('name', 'unet')}", __config__=ConfigDict(extra="forbid"), **fields
@@ -156,7 +157,7 @@ class Recipe(Table):
     def size_of_epoch(self, epoch: int) -> int:
         """Side of the training images in pixels in an epoch, which counts from 1."""
         reached, total = 0.0, sum(share for _, share in self.training.sizes)
-        for size, share in self.training.sizes:
+        for size, share in self.training.sizes if epoch < self.training.epochs else ():  # the last is at full size
             reached += share
             if epoch <= round(reached / total * self.training.epochs):
                 return size

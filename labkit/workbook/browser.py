@@ -73,8 +73,9 @@ class Browser(widgets.VBox):
         encoded = io.BytesIO()
         Image.fromarray(sheet).save(encoded, format="PNG", compress_level=1)
         self.caption.value = (
-            f"<b>{html.escape(pet.name)}</b> ({html.escape(pet.breed)}) &nbsp; Dice <b>{self.dice:.3f}</b> at threshold "
-            f"{self.threshold.value:.2f} &nbsp; left: true outline, middle: prediction, right: missed (blue), too much (red)"
+            f"<b>{html.escape(pet.name)}</b> ({html.escape(pet.breed)}) &nbsp; "
+            f"Dice <b>{self.dice:.3f}</b> at threshold "
+            f"{self.threshold.value:.2f}<br>left: true outline; middle: prediction; right: missed (blue), too much (red)"
         )
         self.picture.value = encoded.getvalue()
 

@@ -20,12 +20,12 @@ STYLE = {
     "legend.frameon": False,
     "image.interpolation": "nearest",
 }
+matplotlib.rcParams.update(STYLE)  # axes take their style when they are made, in many places
 
 
 def new_figure(width: float = 8.0, height: float = 3.0) -> Figure:
     """An empty figure in the workbook's style, `width` x `height` inches, that belongs to no window."""
-    with matplotlib.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def show(figure: Figure, caption: str, alt: str) -> None:
@@ -37,8 +37,7 @@ def show(figure: Figure, caption: str, alt: str) -> None:
         alt: plain text; says what the picture looks like.
     """
     picture = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(picture, format="png", dpi=100)
+    figure.savefig(picture, format="png")
     display(
         {"image/png": picture.getvalue(), "text/plain": f"[figure: {alt}]"},
         metadata={"image/png": {"alt": alt}},

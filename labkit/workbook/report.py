@@ -13,6 +13,7 @@ from pygments.formatters import HtmlFormatter
 
 from labkit.files import write_text
 
+INTERACTIVE = "An interactive part: open the notebook in JupyterLab to use it."
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # code is left alone: fences and back-ticks first, then display formulas, then inline ones
 FORMULA = re.compile(r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|\$([^\s$](?:[^$\n]*[^\s$])?)\$", re.DOTALL)
@@ -37,7 +38,8 @@ h1 { font-size: 1.9rem; line-height: 1.25; } h2 { margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .92rem; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
-pre { background: var(--code); padding: .8rem; overflow-x: auto; font: 13px/1.45 ui-monospace, monospace; border-radius: 6px; }
+pre { background: var(--code); padding: .8rem; overflow-x: auto; border-radius: 6px;
+      font: 13px/1.45 ui-monospace, monospace; }
 code { font-family: ui-monospace, monospace; font-size: .9em; }
 .output pre { background: none; border-left: 3px solid var(--line); border-radius: 0; }
 img { max-width: 100%; height: auto; } .quiet { color: var(--quiet); } .input_area { margin: .8rem 0; }
@@ -78,11 +80,7 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for output in cell.get("outputs", []):
             content = output.get("data", {})
             if WIDGET in content:
-                output["data"] = nbformat.from_dict(
-                    {
-                        "text/html": '<p class="quiet">An interactive part: open the notebook in JupyterLab to use it.</p>'
-                    }
-                )
+                output["data"] = nbformat.from_dict({"text/html": f'<p class="quiet">{INTERACTIVE}</p>'})
             elif "text/markdown" in content:
                 content["text/markdown"] = with_mathml(content["text/markdown"])
     return notebook

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from labkit.data.sample import clutter
 from labkit.data.sample.canvas import Canvas, Scene
-from labkit.data.sample.dice import Dice
+from labkit.data.sample.chance import Chance
 from labkit.data.sample.indoors import blanket, room, sofa
 from labkit.data.sample.outdoors import garden, path
 
-SCENES: dict[Callable[[Dice, Canvas], Scene], float] = {
+SCENES: dict[Callable[[Chance, Canvas], Scene], float] = {
     room: 3.0,
     sofa: 1.6,
     garden: 1.8,
@@ -23,11 +23,11 @@ CLUTTER = (
 )  # fmt: skip
 
 
-def strew(dice: Dice, canvas: Canvas, scene: Scene, number: int) -> None:
+def strew(chance: Chance, canvas: Canvas, scene: Scene, number: int) -> None:
     """Put `number` things about the scene, the farther ones first."""
-    feet = sorted(dice.between(scene.farthest - 0.05 * canvas.height, scene.nearest) for _ in range(number))
+    feet = sorted(chance.between(scene.farthest - 0.05 * canvas.height, scene.nearest) for _ in range(number))
     for y in feet:
-        size = canvas.height * dice.between(0.08, 0.2)
-        x = dice.between(0.0, 1.0) * canvas.width
+        size = canvas.height * chance.between(0.08, 0.2)
+        x = chance.between(0.0, 1.0) * canvas.width
         clutter.spot_shadow(canvas, x, y, size * 0.9)
-        dice.pick(CLUTTER)(dice, canvas, x, y, size, "")
+        chance.pick(CLUTTER)(chance, canvas, x, y, size, "")

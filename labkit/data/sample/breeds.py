@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labkit.data.sample.dice import Colour
+from labkit.data.sample.chance import Colour
 
 WHITE: Colour = (0.90, 0.88, 0.84)
 INK: Colour = (0.13, 0.12, 0.13)

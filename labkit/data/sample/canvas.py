@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.data.sample.dice import Colour
+from labkit.data.sample.chance import Colour
 from labkit.data.sample.shapes import Shape, union
 
 Window = tuple[slice, slice]

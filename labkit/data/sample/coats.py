@@ -10,7 +10,7 @@ import numpy as np
 
 from labkit.data.sample.breeds import WHITE, Breed
 from labkit.data.sample.canvas import Canvas, blended, ramp, rounded_light
-from labkit.data.sample.dice import Colour, Dice, mix, scaled
+from labkit.data.sample.chance import Chance, Colour, mix, scaled
 from labkit.data.sample.shapes import Frame, Shape
 
 TILE = 256  # side of the fur pattern in pixels, a power of two so that it wraps by masking
@@ -19,26 +19,26 @@ TILE = 256  # side of the fur pattern in pixels, a power of two so that it wraps
 class Coat:
     """The fur of one pet on one canvas; `size` is the pixels per unit of the pet's body."""
 
-    def __init__(self, canvas: Canvas, breed: Breed, dice: Dice, size: float, scene: Colour) -> None:
+    def __init__(self, canvas: Canvas, breed: Breed, chance: Chance, size: float, scene: Colour) -> None:
         self.canvas, self.breed, self.size = canvas, breed, size
-        base, second = dice.pick(breed.coats)
-        share = breed.camouflage * dice.between(0.4, 1.0)
+        base, second = chance.pick(breed.coats)
+        share = breed.camouflage * chance.between(0.4, 1.0)
         if scene[0] < max(scene):  # no animal is green or blue, but some are greyish
             scene = mix(scene, (sum(scene) / 3,) * 3, 0.6)
-        self.base = mix(dice.about(base, 0.05), scene, share)
-        self.second = mix(dice.about(second, 0.04), scaled(scene, 0.62), share)
-        self.pale = mix(dice.about(WHITE, 0.03), self.base, 0.08)
-        self.bib = dice.chance(breed.bib)
-        self.stripe = size * dice.between(0.17, 0.25)
-        self.bold = dice.between(0.6, 1.0)
+        self.base = mix(chance.about(base, 0.05), scene, share)
+        self.second = mix(chance.about(second, 0.04), scaled(scene, 0.62), share)
+        self.pale = mix(chance.about(WHITE, 0.03), self.base, 0.08)
+        self.bib = chance.chance(breed.bib)
+        self.stripe = size * chance.between(0.17, 0.25)
+        self.bold = chance.between(0.6, 1.0)
         h, w = canvas.height, canvas.width
-        self.broad = dice.noise(h, w, max(6.0, size * 0.42))
-        self.lumps = dice.noise(h, w, max(3.0, size * 0.14))
-        self.tufts = dice.noise(h, w, max(2.6, size * 0.07))
-        self.strands = dice.noise(TILE, TILE, 9.0, 2.0)
-        self.strands = (self.strands + dice.noise(TILE, TILE, 5.0, 1.3)) * np.float32(0.5)
-        self.cell = size * dice.between(0.26, 0.40)
-        self.dots = dice.rng.random((3, 64, 64), dtype=np.float32)
+        self.broad = chance.noise(h, w, max(6.0, size * 0.42))
+        self.lumps = chance.noise(h, w, max(3.0, size * 0.14))
+        self.tufts = chance.noise(h, w, max(2.6, size * 0.07))
+        self.strands = chance.noise(TILE, TILE, 9.0, 2.0)
+        self.strands = (self.strands + chance.noise(TILE, TILE, 5.0, 1.3)) * np.float32(0.5)
+        self.cell = size * chance.between(0.26, 0.40)
+        self.dots = chance.rng.random((3, 64, 64), dtype=np.float32)
 
     def strand(self, window: tuple[slice, slice], flow: float) -> np.ndarray:
         """Strands of hair [h, w] in -0.5..0.5, running along the angle `flow` (0 is straight down)."""

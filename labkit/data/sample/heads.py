@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labkit.data.sample.breeds import INK
+from labkit.data.sample.chance import Chance, Colour, mix, scaled
 from labkit.data.sample.coats import Pen
-from labkit.data.sample.dice import Colour, Dice, mix, scaled
 from labkit.data.sample.shapes import Ellipse, Tube, curve
 
 PINK: Colour = (0.86, 0.56, 0.55)
@@ -27,16 +27,16 @@ class Look:
     nose: Colour
 
 
-def new_look(dice: Dice, species: str, eyes: tuple[Colour, ...], asleep: bool) -> Look:
+def new_look(chance: Chance, species: str, eyes: tuple[Colour, ...], asleep: bool) -> Look:
     """A random expression."""
     return Look(
-        turn=dice.between(-0.22, 0.22),
-        wide=dice.between(0.35, 1.0),
-        asleep=asleep or dice.chance(0.05),
-        tongue=not asleep and dice.chance(0.5 if species == "dog" else 0.06),
-        one_ear=dice.chance(0.2),
-        eyes=dice.pick(eyes),
-        nose=dice.pick(((0.80, 0.48, 0.47), (0.36, 0.22, 0.21))) if species == "cat" else dice.about(INK, 0.03),
+        turn=chance.between(-0.22, 0.22),
+        wide=chance.between(0.35, 1.0),
+        asleep=asleep or chance.chance(0.05),
+        tongue=not asleep and chance.chance(0.5 if species == "dog" else 0.06),
+        one_ear=chance.chance(0.2),
+        eyes=chance.pick(eyes),
+        nose=chance.pick(((0.80, 0.48, 0.47), (0.36, 0.22, 0.21))) if species == "cat" else chance.about(INK, 0.03),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labkit.data.sample.breeds import INK
+from labkit.data.sample.chance import Chance, Colour, mix, scaled
 from labkit.data.sample.coats import Pen
-from labkit.data.sample.dice import Colour, Dice, mix, scaled
 from labkit.data.sample.heads import Look, cat_front, cat_side, dog_front, dog_side
 from labkit.data.sample.shapes import Ellipse, Tube, curve
 
@@ -25,7 +25,7 @@ class Model:
 
     pen: Pen
     look: Look
-    dice: Dice
+    chance: Chance
     profile: bool  # the head is seen from the side
     collar: Colour | None
 
@@ -36,7 +36,7 @@ class Model:
 
     def head(self, x: float, y: float, size: float = 0.5, tilt: float | None = None) -> None:
         """Draw the head about (x, y), `size` its half width."""
-        tilt = self.dice.between(-0.14, 0.14) if tilt is None else tilt
+        tilt = self.chance.between(-0.14, 0.14) if tilt is None else tilt
         pen = self.pen.at(x, y, size, tilt)
         if self.cat:
             (cat_side if self.profile else cat_front)(pen, self.look)
@@ -74,10 +74,10 @@ class Model:
     def tail(self, root: tuple[float, float], *, up: bool) -> None:
         """Draw a tail that leaves to the left."""
         x, y = root
-        lift = self.dice.between(0.5, 1.0) if up else self.dice.between(-0.05, 0.15)
+        lift = self.chance.between(0.5, 1.0) if up else self.chance.between(-0.05, 0.15)
         bushy = 1.0 + 0.25 * (self.pen.coat.breed.hair - 1)
         if self.cat:
-            sway = self.dice.between(-0.3, 0.4)
+            sway = self.chance.between(-0.3, 0.4)
             bends = (x, y), (x - 0.55, y + 0.1), (x - 0.75, y - lift), (x - 0.45 + sway, y - lift * 1.45)
             shape = curve(*bends, start=0.13 * bushy, end=0.09 * bushy)
         else:

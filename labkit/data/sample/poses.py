@@ -23,13 +23,13 @@ def sit_front(m: Model) -> None:
             (0.25, -0.16),
             (0.95, 0.02),
             (1.15, -0.35),
-            (0.85 + m.dice.between(0, 0.3), -0.75),
+            (0.85 + m.chance.between(0, 0.3), -0.75),
             start=0.14,
             end=0.09,
         )
         pen.fur([tail], part="tail", anchor=(0.2, -0.2), hair=1.4)
     else:
-        wag = m.dice.between(0.3, 0.6)
+        wag = m.chance.between(0.3, 0.6)
         pen.fur([curve((0.3, -0.2), (0.8, -0.2), (0.95, -wag), start=0.11, end=0.05)], part="tail", hair=1.4)
     wide = 0.05 * (hair - 1)
     pen.fur([Tube(((0, -1.15, 0.31 + wide), (0, -0.42, 0.47 + wide)))], blend=0.2, anchor=(0.0, -2.6))
@@ -48,7 +48,7 @@ def sit_front(m: Model) -> None:
 def sit_side(m: Model) -> None:
     """Sitting, seen from the side, facing right."""
     pen = m.pen
-    m.tail((-0.55, -0.16), up=m.dice.chance(0.5))
+    m.tail((-0.55, -0.16), up=m.chance.chance(0.5))
     m.leg((0.42, -0.80), (0.52, 0.0), 0.15, far=True)
     pen.fur([Tube(((-0.22, -0.44, 0.45), (0.24, -1.05, 0.33)))], blend=0.2, anchor=(-1.2, -1.6), flow=0.4)
     bib(m, 0.46, -0.95, 0.2, 0.36)
@@ -63,7 +63,7 @@ def stand_side(m: Model) -> None:
     """Standing, seen from the side, facing right."""
     pen, breed = m.pen, m.pen.coat.breed
     back, half = -0.52 - 0.45 * breed.legs, 0.66 * breed.length
-    step = m.dice.between(-0.16, 0.16)
+    step = m.chance.between(-0.16, 0.16)
     m.tail((-half - 0.18, back - 0.12), up=True)
     m.leg((-half + 0.10, back + 0.1), (-half + 0.16 - step, -0.05), 0.19, far=True)
     m.leg((half - 0.02, back + 0.1), (half + 0.08 + step, -0.05), 0.16, far=True)
@@ -87,7 +87,7 @@ def stand_side(m: Model) -> None:
 def lie_side(m: Model) -> None:
     """Lying like a sphinx, seen from the side, facing right."""
     pen, half = m.pen, 0.60 * m.pen.coat.breed.length
-    m.tail((-half - 0.28, -0.22), up=m.dice.chance(0.3))
+    m.tail((-half - 0.28, -0.22), up=m.chance.chance(0.3))
     pen.fur([Tube(((half + 0.05, -0.22, 0.15), (half + 0.62, -0.13, 0.11)))], part="leg", dim=0.76)
     pen.fur([Tube(((-half, -0.41, 0.40), (half - 0.1, -0.47, 0.36)))], anchor=(-3.0, -0.5), flow=1.2)
     pen.fur([Tube(((half - 0.05, -0.5, 0.32), (half + 0.15, -0.8, 0.28)))], anchor=(-1.4, -0.5), flow=0.6)
@@ -108,14 +108,14 @@ def lie_side(m: Model) -> None:
 def loaf(m: Model) -> None:
     """Lying, facing us, paws in front."""
     pen = m.pen
-    m.tail((-0.6, -0.2), up=m.dice.chance(0.4))
+    m.tail((-0.6, -0.2), up=m.chance.chance(0.4))
     pen.fur([Ellipse(0, -0.48, 0.84, 0.48), Ellipse(0, -0.30, 0.90, 0.30)], blend=0.2, anchor=(0.0, -3.0))
     bib(m, 0.0, -0.38, 0.34, 0.34)
     for side in (-1, 1):
         pen.fur([Tube(((0.34 * side, -0.22, 0.18), (0.30 * side, -0.05, 0.15)))], part="leg", anchor=(0, -1.2))
         m.paw(0.29 * side, 0.10, 0.21)
     m.neckband(0.0, -0.52, 0.36)
-    m.head(m.dice.between(-0.1, 0.1), -0.86, 0.56)
+    m.head(m.chance.between(-0.1, 0.1), -0.86, 0.56)
 
 
 def curl(m: Model) -> None:
@@ -132,7 +132,7 @@ def curl(m: Model) -> None:
     thick = 0.14 if m.cat else 0.10
     tail = curve((-0.95, -0.28), (-0.9, 0.06), (-0.3, -0.02), (0.12, -0.14), start=thick, end=thick * 0.65)
     pen.fur([tail], part="tail", anchor=(-1.0, -0.4), hair=1.4)
-    m.head(0.56, -0.42, 0.52, m.dice.between(-0.05, 0.35))
+    m.head(0.56, -0.42, 0.52, m.chance.between(-0.05, 0.35))
     m.paw(0.34, 0.06, 0.18)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from labkit.data.sample.canvas import Canvas, blended, ramp
-from labkit.data.sample.dice import Colour, Dice, mix
+from labkit.data.sample.chance import Chance, Colour, mix
 
 # Colours of coats, which half of the things in a scene share so that colour alone tells little.
 FURRY: tuple[Colour, ...] = (
@@ -32,9 +32,9 @@ BRIGHT: tuple[Colour, ...] = (
 )
 
 
-def any_colour(dice: Dice, furry: float = 0.5) -> Colour:
+def any_colour(chance: Chance, furry: float = 0.5) -> Colour:
     """A colour for a thing, from the coats with chance `furry`."""
-    return dice.about(dice.pick(FURRY if dice.chance(furry) else BRIGHT), 0.07)
+    return chance.about(chance.pick(FURRY if chance.chance(furry) else BRIGHT), 0.07)
 
 
 def bands(at: np.ndarray, edge: float = 0.1) -> np.ndarray:
@@ -43,9 +43,9 @@ def bands(at: np.ndarray, edge: float = 0.1) -> np.ndarray:
     return ramp(wave, 0.5 - edge, 0.5 + edge)
 
 
-def cloth(dice: Dice, canvas: Canvas, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def cloth(chance: Chance, canvas: Canvas, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """A pattern [H, W] in 0..1 over coordinates u, v (in units of the pattern)."""
-    kind = dice.pick(("stripes", "checks", "dots", "plain", "tartan", "patches", "fur", "flowers"))
+    kind = chance.pick(("stripes", "checks", "dots", "plain", "tartan", "patches", "fur", "flowers"))
     if kind == "stripes":
         return bands(u + 0 * v)
     if kind == "checks":
@@ -60,30 +60,30 @@ def cloth(dice: Dice, canvas: Canvas, u: np.ndarray, v: np.ndarray) -> np.ndarra
             far = far - np.float32(0.12) * bands((du + dv) * 3) - np.float32(0.08) * bands((du - dv) * 3)
         return 1 - ramp(far, 0.22, 0.30)
     if kind == "patches":
-        return ramp(dice.noise(canvas.height, canvas.width, dice.between(9, 24)), 0.45, 0.58)
+        return ramp(chance.noise(canvas.height, canvas.width, chance.between(9, 24)), 0.45, 0.58)
     if kind == "fur":
-        return shag(dice, canvas)
-    return dice.noise(canvas.height, canvas.width, 3.0) * np.float32(0.35)
+        return shag(chance, canvas)
+    return chance.noise(canvas.height, canvas.width, 3.0) * np.float32(0.35)
 
 
-def shag(dice: Dice, canvas: Canvas) -> np.ndarray:
+def shag(chance: Chance, canvas: Canvas) -> np.ndarray:
     """Strands [H, W] in 0..1, like those of fur: rugs, cushions, grass."""
-    long = dice.noise(canvas.height, canvas.width, dice.between(6, 11), dice.between(1.6, 2.4))
-    return (long + dice.noise(canvas.height, canvas.width, 4.0, 1.5)) * np.float32(0.5)
+    long = chance.noise(canvas.height, canvas.width, chance.between(6, 11), chance.between(1.6, 2.4))
+    return (long + chance.noise(canvas.height, canvas.width, 4.0, 1.5)) * np.float32(0.5)
 
 
-def grain(dice: Dice, canvas: Canvas) -> np.ndarray:
+def grain(chance: Chance, canvas: Canvas) -> np.ndarray:
     """Uneven light [H, W] about 1 of a surface that is not quite plain."""
-    rough = dice.noise(canvas.height, canvas.width, dice.between(14, 40)) - np.float32(0.5)
-    fine = dice.noise(canvas.height, canvas.width, dice.between(1.5, 3.5)) - np.float32(0.5)
-    return 1 + rough * np.float32(dice.between(0.08, 0.35)) + fine * np.float32(dice.between(0.05, 0.25))
+    rough = chance.noise(canvas.height, canvas.width, chance.between(14, 40)) - np.float32(0.5)
+    fine = chance.noise(canvas.height, canvas.width, chance.between(1.5, 3.5)) - np.float32(0.5)
+    return 1 + rough * np.float32(chance.between(0.08, 0.35)) + fine * np.float32(chance.between(0.05, 0.25))
 
 
-def fabric(dice: Dice, canvas: Canvas, period: float, furry: float = 0.5) -> np.ndarray:
+def fabric(chance: Chance, canvas: Canvas, period: float, furry: float = 0.5) -> np.ndarray:
     """Colours [3, H, W] of a patterned cloth that fills the picture; `period` in pixels."""
-    first, second = any_colour(dice, furry), any_colour(dice, furry)
-    second = mix(first, second, dice.between(0.35, 1.0))
-    angle = dice.between(-0.6, 0.6)
+    first, second = any_colour(chance, furry), any_colour(chance, furry)
+    second = mix(first, second, chance.between(0.35, 1.0))
+    angle = chance.between(-0.6, 0.6)
     c, s = np.float32(math.cos(angle) / period), np.float32(math.sin(angle) / period)
     u, v = canvas.x * c + canvas.y * s, canvas.y * c - canvas.x * s
-    return blended(first, second, cloth(dice, canvas, u, v)) * grain(dice, canvas)
+    return blended(first, second, cloth(chance, canvas, u, v)) * grain(chance, canvas)

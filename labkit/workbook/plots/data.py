@@ -6,10 +6,33 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.painting import BLUE, GREEN, ORANGE, SKY, VERMILION
+from labkit.painting import BLUE, GREEN, ORANGE, SKY, VERMILION, trimap_picture
 from labkit.workbook.display import new_figure
+from labkit.workbook.plots.pictures import picture_grid
 
 SERIES = tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in (ORANGE, BLUE, GREEN, VERMILION, SKY))
+
+
+def pet_sheet(
+    images: Sequence[np.ndarray], trimaps: Sequence[np.ndarray], titles: Sequence[str], notes: Sequence[str]
+) -> Figure:
+    """Pictures of different sizes above their trimaps, all to one scale, in squares of white paper.
+
+    Args:
+        images: each `uint8 [H, W, 3]`.
+        trimaps: each `uint8 [H, W]`, values 1, 2, 3.
+        titles: above each picture.
+        notes: below each picture.
+    """
+    side = max(max(trimap.shape) for trimap in trimaps)
+    rows = [[_on_paper(image, side) for image in images], [_on_paper(trimap_picture(t), side) for t in trimaps]]
+    return picture_grid(rows, titles, ["image", "trimap"], [notes, [""] * len(notes)])
+
+
+def _on_paper(picture: np.ndarray, side: int) -> np.ndarray:
+    """The picture in the middle of a white square."""
+    margins = [((side - length) // 2, side - length - (side - length) // 2) for length in picture.shape[:2]]
+    return np.pad(picture, [*margins, (0, 0)], constant_values=255)
 
 
 def size_and_share(
@@ -41,6 +64,8 @@ def size_and_share(
         right.plot([], [], color=colour, linewidth=6, alpha=0.6, label=f"{name} (mean {values.mean():.2f})")
     right.set(xlim=(0, 1), xlabel="foreground's share of the picture", ylabel="training pictures")
     right.legend(fontsize=9)
+    for place in (left, right):
+        place.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -58,7 +83,8 @@ def warped_meshes(
         lines: number of mesh lines each way.
     """
     side = picture.shape[0]
-    figure = new_figure(8.5, 3.9)
+    margin = 0.1 * side
+    figure = new_figure(8.5, 3.6)
     axes = figure.subplots(2, len(grids), squeeze=False)
     rows, columns = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
     straight = np.stack([columns, rows], axis=-1)
@@ -66,7 +92,7 @@ def warped_meshes(
         for place, shown, mesh in ((axes[0][j], picture, ((grid + 1) * side - 1) / 2), (axes[1][j], result, straight)):
             place.imshow(shown)
             _draw_mesh(place, mesh, lines)
-            place.set(xticks=[], yticks=[], xlim=(-0.22 * side, 1.22 * side), ylim=(1.22 * side, -0.22 * side))
+            place.set(xticks=[], yticks=[], xlim=(-margin, side + margin), ylim=(side + margin, -margin))
             place.grid(False)
             for spine in place.spines.values():
                 spine.set_visible(False)

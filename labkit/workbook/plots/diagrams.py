@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +14,10 @@ from labkit.workbook.display import new_figure
 
 Shapes = Mapping[str, Sequence[int]]
 """Output shape `[B, C, H, W]` of each module by name, and of `input`."""
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[-2]}×{shape[-1]}"
 
 
 def _rgb(colour: Sequence[int], paleness: float = 0.0) -> tuple[float, ...]:
@@ -69,21 +74,22 @@ class _Sheet:
         self.axes.set(xlim=(-0.8, (columns - 1) * pitch + 0.8), ylim=(lowest, 0.5), aspect="equal")
         self.axes.axis("off")
 
-    def box(self, column: float, level: int, parts: Sequence[tuple[int, tuple]], size: Sequence[int] = ()) -> _Box:
-        """Parts (channels, colour) side by side, their channels above and, where given, height x width below."""
+    def box(self, column: float, level: int, parts: Sequence[tuple[int, tuple]], note: str = "", side="below") -> _Box:
+        """Parts (channels, colour) side by side, their channels above, a note `below`, `left` or `right`."""
         widths = [0.1 * channels ** (1 / 3) for channels, _ in parts]
-        x, y, height = column * self.pitch, self.centres[level], self.heights[level]
-        box = _Box(x, y, sum(widths), height)
+        box = _Box(column * self.pitch, self.centres[level], sum(widths), self.heights[level])
         left = box.left
         for (_, colour), width in zip(parts, widths, strict=True):
-            self.axes.add_patch(
-                Rectangle((left, box.bottom), width, height, facecolor=colour, edgecolor="black", lw=0.7)
-            )
+            corner = left, box.bottom
+            self.axes.add_patch(Rectangle(corner, width, box.height, facecolor=colour, edgecolor="black", lw=0.7))
             left += width
-        self.axes.text(x, box.top + 0.06, "+".join(f"{c}" for c, _ in parts), ha="center", va="bottom", fontsize=8)
-        if size:
-            below = f"{size[-2]}×{size[-1]}"
-            self.axes.text(x, box.bottom - 0.08, below, ha="center", va="top", fontsize=8, color="0.35")
+        self.axes.text(box.x, box.top + 0.06, "+".join(f"{c}" for c, _ in parts), ha="center", va="bottom", fontsize=8)
+        x, y, ha, va = {
+            "below": (box.x, box.bottom - 0.08, "center", "top"),
+            "left": (box.left - 0.12, box.y, "right", "center"),
+            "right": (box.right + 0.12, box.y, "left", "center"),
+        }[side]
+        self.axes.text(x, y, note, ha=ha, va=va, fontsize=8, color="0.35")
         return box
 
     def arrow(self, start: tuple[float, float], end: tuple[float, float], kind: str) -> None:
@@ -119,10 +125,11 @@ def unet_diagram(shapes: Shapes, width: float = 8.5) -> Figure:
     outs: list[_Box] = []
     for level in range(depth + 1):
         above, here = shapes[names[level]], shapes[names[level + 1]]
-        incoming = sheet.box(level, level, [(above[1], OWN)], above if level == 0 else ())
+        pooled = above if level == 0 else [side // 2 for side in above[-2:]]
+        incoming = sheet.box(level, level, [(above[1], OWN)], _size(pooled))
         if outs:
-            sheet.arrow((incoming.x, outs[-1].bottom - 0.38), (incoming.x, incoming.top + 0.36), "down")
-        outs.append(sheet.box(level + 1, level, [(here[1], OWN)], here))
+            sheet.arrow((incoming.x, outs[-1].bottom - 0.08), (incoming.x, incoming.top + 0.36), "down")
+        outs.append(sheet.box(level + 1, level, [(here[1], OWN)], _size(here) if level == depth else ""))
         sheet.across(incoming, outs[-1], "conv")
     below = outs[-1]
     for step in range(depth):
@@ -131,9 +138,9 @@ def unet_diagram(shapes: Shapes, width: float = 8.5) -> Figure:
         joined = sheet.box(depth + 1 + step, level, [(skip[1], COPY), (up[1], OWN)])
         sheet.arrow((below.x, below.top + 0.36), (below.x, joined.bottom - 0.12), "up")
         sheet.across(outs[level], joined, "skip")
-        below = sheet.box(depth + 2 + step, level, [(here[1], OWN)], here)
+        below = sheet.box(depth + 2 + step, level, [(here[1], OWN)], _size(here))
         sheet.across(joined, below, "conv")
-    sheet.across(below, sheet.box(columns - 1, 0, [(shapes["head"][1], OWN)], shapes["head"]), "head")
+    sheet.across(below, sheet.box(columns - 1, 0, [(shapes["head"][1], OWN)], _size(shapes["head"])), "head")
     return sheet.legend(
         {
             "conv": "double convolution",
@@ -155,22 +162,28 @@ def resnet34_unet_diagram(shapes: Shapes, width: float = 8.5) -> Figure:
     """
     sheet = _Sheet(13, 6, width, pitch=(2 * width - 1.8) / 12)
     layers = ["input", "encoder.relu", *(f"encoder.layer{i}" for i in range(1, 5))]
-    left = [sheet.box(i, i, [(shapes[name][1], OWN)], shapes[name]) for i, name in enumerate(layers)]
-    for above, here in zip(left, left[1:], strict=False):
-        sheet.arrow((above.right + 0.04, above.bottom + 0.1), (here.x, here.top + 0.36), "down")
+    words = ["", "stem\n", *(f"layer{i}\n" for i in range(1, 5))]
+    left = [
+        sheet.box(i, i, [(shapes[name][1], OWN)], word + _size(shapes[name]), side="left" if i else "below")
+        for i, (name, word) in enumerate(zip(layers, words, strict=True))
+    ]
+    for above, here in pairwise(left):
+        sheet.arrow((above.right + 0.04, above.bottom + 0.4 * above.height), (here.x, here.top + 0.36), "down")
     centre = shapes["decoder.centre"]
-    below = sheet.box(6.3, 5, [(centre[1], OWN), (shapes[layers[5]][1], COPY)])
+    below = sheet.box(
+        6.6, 5, [(centre[1], OWN), (shapes[layers[5]][1], COPY)], "centre\n" + _size(centre), side="right"
+    )
     sheet.across(left[5], below, "skip")
-    sheet.axes.text((left[5].right + below.left) / 2, below.y - 0.1, "centre", ha="center", va="top", fontsize=8)
     for step in range(5):
         level, here = 4 - step, shapes[f"decoder.stages.{step}"]
         parts = [(here[1], OWN)] + ([(shapes[layers[level]][1], COPY)] if level > 1 else [])
-        box = sheet.box(7 + step, level, parts, here)
-        sheet.arrow((below.x + 0.1, below.top + 0.36), (box.left - 0.04, box.bottom + 0.1), "up")
+        note = f"decoder {step + 1}\n{_size(here)}" if level else _size(here)
+        box = sheet.box(7.2 + 0.95 * step, level, parts, note, side="right" if level else "below")
+        sheet.arrow((below.x, below.top + 0.36), (box.left - 0.04, box.bottom + 0.4 * box.height), "up")
         if level > 1:
             sheet.across(left[level], box, "skip")
         below = box
-    sheet.across(below, sheet.box(12, 0, [(shapes["head"][1], OWN)], shapes["head"]), "head")
+    sheet.across(below, sheet.box(12, 0, [(shapes["head"][1], OWN)], _size(shapes["head"])), "head")
     return sheet.legend(
         {
             "down": "encoder stage",

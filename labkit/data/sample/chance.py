@@ -29,7 +29,7 @@ def spread_weights(size: int, cell: float, offset: float) -> tuple[np.ndarray, n
     return low.astype(np.int64), low.astype(np.int64) + 1, t * t * (3 - 2 * t)
 
 
-class Dice:
+class Chance:
     """Random choices from one seed; the same seed and the same calls give the same answers everywhere."""
 
     def __init__(self, *seed: int) -> None:
