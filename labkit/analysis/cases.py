@@ -55,7 +55,7 @@ def error_by_distance(predictor: Predictor, pets: Pets, positions: np.ndarray, r
 
 
 def _steps_outside(region: torch.Tensor, reach: int) -> torch.Tensor:
-    """Dilations by one pixel, beyond the first, that it takes to reach each pixel outside: 0 inside, `reach` at most."""
+    """Dilations by one pixel, beyond the first, that it takes to reach a pixel outside: 0 inside, `reach` at most."""
     grown = region[:, None].float()
     steps = torch.zeros_like(region, dtype=torch.long)
     for _ in range(reach):

@@ -147,7 +147,8 @@ def fit(
         for step, batch in enumerate(watch(batches, epoch), start=1):
             images, masks = prepare(batch, recipe.data.augment, table.seed, epoch, size)
             images = images.contiguous(memory_format=torch.channels_last)
-            losses.append(train_step(model, images, masks, loss, table.precision, table.accumulate))
+            together = min(table.accumulate, batches_per_epoch - (step - 1) // table.accumulate * table.accumulate)
+            losses.append(train_step(model, images, masks, loss, table.precision, together))
             if step % table.accumulate == 0 or step == batches_per_epoch:
                 optimiser.step()
                 optimiser.zero_grad()
@@ -220,7 +221,8 @@ def _start(run, recipe: Recipe, parts: dict[str, Any], resume: bool, device: tor
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return state["history"], tuple(state["best"])
-    if (run / "history.csv").exists() or (run / "best.safetensors").exists():
+    # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
+    if (run / "history.csv").exists() or ((run / "best.safetensors").exists() and not resume):
         raise LabError(f"{run}: already holds a run; choose another --run, delete it, or go on with --resume")
     write_text(run / "recipe.toml", recipe.toml())
     write_json(run / "environment.json", environment(device))

@@ -71,10 +71,15 @@ class Run:
     def history(self) -> pd.DataFrame:
         """One row an epoch, with the columns `HISTORY`."""
         if (self.path / "history.csv").is_file():
-            return pd.read_csv(self.path / "history.csv")
-        if "history" not in self.facts:
+            source, table = self.path / "history.csv", self.path / "history.csv"
+        elif "history" in self.facts:
+            source, table = self.weights, io.StringIO(self.facts["history"])
+        else:
             raise LabError(f"{self.path}: no history.csv there, and the weights file carries none; name its run folder")
-        return pd.read_csv(io.StringIO(self.facts["history"]))
+        try:
+            return pd.read_csv(table)
+        except ValueError as error:  # pandas' own errors are of this kind
+            raise LabError(f"{source}: the history is damaged ({error}); train anew") from None
 
 
 def build_network(recipe: Recipe) -> nn.Module:
@@ -142,13 +147,16 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote; with `weights_only`, so that the file cannot run code."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise LabError(f"{path}: no checkpoint there; train without --resume first") from None
     except Exception as error:  # torch raises many kinds for a cut or foreign file
         raise LabError(
             f"{path}: the checkpoint is damaged or no checkpoint ({type(error).__name__}); start anew"
         ) from None
+    if not isinstance(state, dict) or not {"recipe", "history", "best"} <= state.keys():
+        raise LabError(f"{path}: the checkpoint is not one of a training here; start anew")
+    return state
 
 
 def write_history(path: Path, rows: list[dict[str, Any]]) -> None:

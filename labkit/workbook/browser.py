@@ -75,7 +75,7 @@ class Browser(widgets.VBox):
         self.caption.value = (
             f"<b>{html.escape(pet.name)}</b> ({html.escape(pet.breed)}) &nbsp; "
             f"Dice <b>{self.dice:.3f}</b> at threshold "
-            f"{self.threshold.value:.2f}<br>left: true outline; middle: prediction; right: missed (blue), too much (red)"
+            f"{self.threshold.value:.2f}<br>left: true outline; middle: prediction; right: missed (blue), extra (red)"
         )
         self.picture.value = encoded.getvalue()
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 from labkit.workbook.display import new_figure
@@ -54,6 +55,7 @@ def signal_by_depth(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel:
             colour, style = styles[name]
             axes.plot(range(1, len(values) + 1), values, style, color=colour, lw=2, label=name)
         axes.set(yscale="log", xlabel=xlabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title, fontsize=10)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     return figure
@@ -88,14 +90,14 @@ def attention_maps(picture: np.ndarray, maps: Mapping[str, np.ndarray], weights:
         maps: title -> `float [h, w]` between 0 and 1.
         weights: `float [C]` between 0 and 1, of one stage.
     """
-    figure = new_figure(8.5, 2.3)
+    figure = new_figure(8.5, 1.9)
     grid = figure.subplots(1, len(maps) + 2, width_ratios=[1] * (len(maps) + 1) + [1.5])
     grid[0].imshow(picture)
     grid[0].set_title("picture", fontsize=9)
     for axes, (title, weight) in zip(grid[1:], maps.items(), strict=False):
         shown = axes.imshow(weight, cmap="viridis")
         axes.set_title(title, fontsize=9)
-        bar = figure.colorbar(shown, ax=axes, location="bottom", shrink=0.9, aspect=14, pad=0.03)
+        bar = figure.colorbar(shown, cax=axes.inset_axes((0, -0.14, 1, 0.07)), orientation="horizontal")
         bar.ax.tick_params(labelsize=8)
         bar.ax.locator_params(nbins=3)
     for axes in grid[:-1]:

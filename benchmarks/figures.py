@@ -1,0 +1,27 @@
+"""Draw the picture that the README shows: `python -m benchmarks.figures` writes figures/predictions.png."""
+
+from PIL import Image
+
+from labkit import analysis, painting
+from labkit.data import open_pets
+from labkit.files import home, written_whole
+
+
+def main() -> None:
+    """Six test pictures of the drawn sample, spread from the worst to the best, with what the network says."""
+    pets, run = open_pets("sample"), analysis.open_run(analysis.committed_weights("sample"))
+    predictor = analysis.load_predictor(run, "cpu", "float32")
+    _, table = analysis.evaluate(run, pets, device="cpu", precision="float32", keep=False)
+    ranked = table.sort_values(["dice", "name"])["name"].tolist()
+    names = [ranked[round(i * (len(ranked) - 1) / 6)] for i in range(7)]
+    columns = []
+    for image, prediction, truth in zip(*analysis.case_masks(predictor, pets, names), strict=True):
+        outlined = painting.with_outline(image, truth)
+        columns.append([outlined, painting.overlay(image, prediction), painting.error_map(image, prediction, truth)])
+    sheet = Image.fromarray(painting.montage(list(zip(*columns, strict=True)), gap=3))
+    with written_whole(home() / "figures" / "predictions.png") as file:
+        sheet.resize((sheet.width * 2, sheet.height * 2), Image.NEAREST).save(file, format="PNG")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The slider browser: its Dice is the measure's, its picture changes, and a mouse can move it in a real browser."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labkit import analysis, data, workbook
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def browser():
+    pets = data.open_pets("sample")
+    run = analysis.open_run(analysis.committed_weights("sample"))
+    return workbook.Browser(analysis.load_predictor(run, "cpu", "float32"), pets, pets.split("test")[:6])
+
+
+def test_the_dice_shown_is_that_of_the_evaluation(browser):
+    pets, run = browser.pets, analysis.open_run(analysis.committed_weights("sample"))
+    _, table = analysis.evaluate(run, pets, device="cpu", precision="float32")
+    for place in (0, 3, 5):
+        browser.image.value = place
+        assert browser.dice == pytest.approx(table["dice"][place], abs=1e-6)
+        assert f"{browser.dice:.3f}" in browser.caption.value
+        assert table["name"][place] in browser.caption.value
+
+
+def test_threshold_and_opacity_change_what_is_drawn(browser):
+    first, dice = browser.picture.value, browser.dice
+    browser.threshold.value = 0.9
+    assert browser.picture.value != first
+    assert browser.dice != dice
+    second = browser.picture.value
+    browser.opacity.value = 0.1
+    assert browser.picture.value != second
+
+
+def test_the_network_sees_an_image_once(browser):
+    browser.threshold.value = 0.3
+    browser.opacity.value = 0.8
+    assert browser.probability.cache_info().misses == 1
+    browser.image.value = 2
+    assert browser.probability.cache_info().misses == 2
+
+
+@pytest.fixture
+def jupyter(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"),
+            *("--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path / 'notebooks'}"),
+            *("--LabApp.extension_manager=readonly", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ
+        | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s")},
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/api/status", timeout=2).read()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_mouse_moves_the_sliders_in_jupyterlab(jupyter, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(f"{jupyter}/lab/tree/05_analysis.ipynb?reset", timeout=120_000)
+        page.wait_for_selector("text=/\\| Idle/", timeout=120_000)
+        page.click("text=Run >> nth=0")
+        page.click("text=Run All Cells")
+        picture = page.locator("img.widget-image, .widget-image img").first
+        picture.wait_for(timeout=240_000)
+        picture.scroll_into_view_if_needed()
+        before, caption = picture.get_attribute("src"), page.locator(".widget-html-content").first
+        assert re.search(r"Dice 0?\.?\d", caption.inner_text())
+        for name in ("image", "threshold"):
+            row = page.locator(f".widget-slider:has(label:text-is('{name}'))").first
+            handle = row.locator(".noUi-handle").first
+            row.scroll_into_view_if_needed()
+            box, track = handle.bounding_box(), row.locator(".noUi-target").first.bounding_box()
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            page.mouse.down()
+            page.mouse.move(track["x"] + 0.8 * track["width"], box["y"] + box["height"] / 2, steps=8)
+            page.mouse.up()
+            changed = "([img, old]) => img.src !== old"
+            page.wait_for_function(changed, arg=[picture.element_handle(), before], timeout=60_000)
+            before = picture.get_attribute("src")
+        page.wait_for_timeout(500)
+        natural = picture.evaluate("img => [img.naturalWidth, img.naturalHeight]")
+        if folder := os.environ.get("LABKIT_SCREENSHOTS"):
+            page.screenshot(path=str(Path(folder) / "browser.png"))
+        chromium.close()
+    assert natural[0] > 3 * natural[1] * 0.9
+    assert np.prod(natural) > 100_000

@@ -1,0 +1,110 @@
+"""The shell: every verb does its work, and what a user got wrong is one sentence and status 1."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from labkit import cli
+
+
+@pytest.fixture
+def shell(lab_home, monkeypatch, capsys):
+    """Runs `labkit ...` in this process; returns status, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["labkit", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()  # typer ends every command with SystemExit, also a good one
+        shown = capsys.readouterr()
+        return stop.value.code or 0, shown.out, shown.err
+
+    return run
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text('[data]\nimage_size = 32\n[model]\nname = "unet"\nwidth = 4\ndepth = 2\n[training]\nepochs = 2\n')
+    return path
+
+
+def test_every_command_explains_itself_with_an_example():
+    for words in (["data", "get"], ["data", "check"], ["data", "stats"], ["train"], ["evaluate"], ["predict"], ["lab"]):
+        result = CliRunner().invoke(cli.app, [*words, "--help"])
+        assert result.exit_code == 0
+        assert "Example" in result.output, words
+        assert f"labkit {' '.join(words)}" in result.output, words
+
+
+def test_the_whole_way_from_data_to_masks(shell, recipe, tiny_root, tmp_path):
+    run = tmp_path / "run"
+    status, out, err = shell(
+        "train", recipe, "--data", tiny_root, "--run", run, "--epochs", 3, "--seed", 5, "--device", "cpu"
+    )
+    assert status == 0, err
+    assert "device: CPU" in out
+    assert "epoch   3/3" in out
+    assert "seed = 5" in (run / "recipe.toml").read_text()
+    status, out, _ = shell("evaluate", run, "--data", tiny_root, "--json")
+    assert status == 0
+    assert json.loads(out)["images"] == 6
+    image = next((tiny_root / "oxford-iiit-pet" / "images").iterdir())
+    status, out, _ = shell("predict", run / "best.safetensors", image, "--out", tmp_path / "masks")
+    assert (status, out.split()[0]) == (0, "1")
+    assert (tmp_path / "masks" / f"{image.stem}.png").exists()
+
+
+def test_stats_and_check_describe_the_data(shell, tiny_root):
+    status, out, _ = shell("data", "stats", "--data", tiny_root, "--size", 32, "--json")
+    facts = json.loads(out)
+    assert (status, facts["images"], facts["breeds"]) == (0, 24, 4)
+    assert facts["split"] == {"train": 16, "valid": 2, "test": 6}
+    assert facts["empty_masks"] == []
+    status, out, _ = shell("data", "check", "--data", tiny_root)
+    assert status == 0
+    assert "no problems" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", "no-such-recipe"], "neither a file nor one of"),
+        (["train", "quick", "--data", "/no/such/folder"], "no images/ and annotations/ there"),
+        (["train", "quick", "--epochs", "0"], "training.epochs"),
+        (["train", "quick", "--device", "gpu7"], "no device 'gpu7'"),
+        (["evaluate", "/no/such/run"], "no such run folder or weights file"),
+        (["data", "get", "--data", "/tmp/labkit-none", "--from", "/no/such/archive"], "no such archive or folder"),
+        (["lab", "-p", "epoch=3"], "no notebook has a parameter 'epoch'"),
+        (["lab", "--only", "99"], "no notebook '99'"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_status_1(shell, tiny_root, monkeypatch, words, sentence):
+    if words[0] == "train" and "--data" not in words:
+        words = [*words, "--data", str(tiny_root)]
+    monkeypatch.delenv("LABKIT_HOME")  # recipes and notebooks are the project's own
+    status, _, err = shell(*words)
+    assert status == 1
+    assert err.startswith("error: ")
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+def test_another_network_brings_its_own_defaults(shell, recipe, tiny_root, tmp_path):
+    status, _, err = shell(
+        *("train", recipe, "--data", tiny_root, "--model", "resnet34_unet", "--epochs", 1, "--run", tmp_path / "run")
+    )
+    assert status == 0, err
+    text = (tmp_path / "run" / "recipe.toml").read_text()
+    assert 'decoder = "lab"' in text
+    assert "width" not in text
+
+
+def test_help_does_not_load_torch():
+    asked = "import sys, labkit.cli; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    began = time.perf_counter()
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
+    assert time.perf_counter() - began < 20
