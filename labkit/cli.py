@@ -81,26 +81,10 @@ def data_stats(
 
     Example: `labkit data stats --data pets --json`
     """
-    from labkit.data import colour_statistics, load_arrays, open_pets, pet_table
+    from labkit.data import describe_pets, open_pets
 
     pets = open_pets(data)
-    arrays = load_arrays(pets, size, lambda items: _bar(items, "decoding", len(pets)))
-    train = pets.split("train")
-    colours, table = colour_statistics(arrays, train), pet_table(pets, arrays)
-    facts = {
-        "data": pets.label,
-        "images": len(pets),
-        "split": {part: len(pets.split(part)) for part in ("train", "valid", "test")},
-        "breeds": len(pets.breeds),
-        "species": table["species"].value_counts().sort_index().to_dict(),
-        "height": _quartiles(table["height"]),
-        "width": _quartiles(table["width"]),
-        "train_mean": [round(v, 4) for v in colours.mean],
-        "train_std": [round(v, 4) for v in colours.std],
-        "foreground_with_border": round(float((table["pet"] + table["border"]).iloc[train].mean()), 4),
-        "foreground_strict": round(float(table["pet"].iloc[train].mean()), 4),
-        "empty_masks": table["name"][table["empty"]].tolist(),
-    }
+    facts = describe_pets(pets, size, lambda items: _bar(items, "decoding", len(pets)))
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -248,10 +232,6 @@ def lab(
 
     page = run_lab(out or home() / "runs" / "lab", data, recipe, device, only or [], parameter or [])
     typer.echo(f"report: {page}")
-
-
-def _quartiles(values: Any) -> dict[str, float]:
-    return {name: float(values.quantile(q)) for name, q in (("smallest", 0), ("median", 0.5), ("largest", 1))}
 
 
 def _plain(value: Any) -> str:

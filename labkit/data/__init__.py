@@ -11,10 +11,11 @@ from labkit.data.augment import (
     sampling_grid,
     spatial_matrices,
 )
+from labkit.data.images import read_image, read_trimap
 from labkit.data.importing import Report, check_pets, get_pets
 from labkit.data.loaders import Batch, Preparation, batch_loader, batch_positions
-from labkit.data.pets import SPECIES, Pet, Pets, data_root, open_pets, read_image, read_trimap
-from labkit.data.statistics import ColourStatistics, colour_statistics, pet_table, trimap_shares
+from labkit.data.pets import SPECIES, Pet, Pets, data_root, open_pets
+from labkit.data.statistics import ColourStatistics, colour_statistics, describe_pets, pet_table, trimap_shares
 from labkit.data.targets import IGNORED, TARGETS, class_names, mask_from_trimap
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "colour",
     "colour_statistics",
     "data_root",
+    "describe_pets",
     "elastic_displacement",
     "get_pets",
     "load_arrays",

@@ -7,12 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from labkit.data.images import read_image, read_trimap
 from labkit.errors import LabError
 from labkit.files import home
 
-TRIMAP_VALUES = (1, 2, 3)  # pet, background, border ("not classified")
 SPECIES = {1: "cat", 2: "dog"}
 PARTS = ("train", "valid", "test")
 
@@ -201,46 +200,6 @@ def read_list(path: Path) -> tuple[Pet, ...]:
 def read_names(path: Path) -> list[str]:
     """Names in a list file: the first word of each line; `#` begins a comment, a `.jpg` at the end is cut."""
     return [line.split()[0].removesuffix(".jpg") for _, line in _lines(path)]
-
-
-def read_image(path: Path, trimap: Path | None = None) -> np.ndarray:
-    """Read an image file of any kind that Pillow knows as RGB, `uint8 [H, W, 3]`.
-
-    What matters is the content, not the ending: PNG, GIF, palette, grey, CMYK and 16-bit files come out as
-    RGB. An EXIF rotation is applied, but with `trimap` only if image and trimap then agree in size.
-
-    Raises:
-        LabError: the file is missing, damaged or no image.
-    """
-    with _opened(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if trimap is not None:
-            with _opened(trimap) as other:
-                upright = upright if upright.size == other.size else image
-        if upright.mode.startswith("I"):  # 16-bit grey: Pillow would clip instead of scaling
-            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
-        return np.asarray(upright.convert("RGB"))
-
-
-def read_trimap(path: Path) -> np.ndarray:
-    """Read a trimap, `uint8 [H, W]`, and check that it has no value but 1, 2 and 3."""
-    with _opened(path) as image:
-        trimap = np.asarray(image)
-    found = np.unique(trimap)
-    if trimap.ndim != 2 or not np.isin(found, TRIMAP_VALUES).all():
-        raise LabError(f"{path}: a trimap holds one channel with the values 1, 2 and 3, found {found[:8].tolist()}")
-    return trimap.astype(np.uint8)
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()
-    except FileNotFoundError:
-        raise LabError(f"{path}: the file is missing; fetch the data again or take its name out of the list") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise LabError(f"{path}: the image is damaged or no image at all ({error}); fetch it again") from None
-    return image
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

@@ -1,13 +1,15 @@
 """What the data are like, computed and not copied: mean, deviation, foreground, sizes, breeds, empty masks."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from labkit.data.arrays import Arrays
-from labkit.data.pets import SPECIES, Pets
+from labkit.data.arrays import Arrays, load_arrays
+from labkit.data.pets import PARTS, SPECIES, Pets
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,31 @@ def trimap_shares(arrays: Arrays) -> np.ndarray:
     """Share of the trimap values 1, 2, 3 in each image, `float64 [N, 3]`."""
     counts = [[(trimap == value).sum() for value in (1, 2, 3)] for trimap in arrays.trimaps]
     return np.array(counts) / arrays.size**2
+
+
+def describe_pets(pets: Pets, size: int = 128, watch: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
+    """The data set in plain facts, for people and as JSON; colours and shares are counted at `size` pixels.
+
+    Mean, deviation and foreground are of the training images of the official split alone.
+    """
+    arrays, train = load_arrays(pets, size, watch), pets.split("train")
+    colours, table = colour_statistics(arrays, train), pet_table(pets, arrays)
+    strict, border = table["pet"].iloc[train].mean(), table["border"].iloc[train].mean()
+    return {
+        "data": pets.label,
+        "images": len(pets),
+        "split": {part: len(pets.split(part)) for part in PARTS},
+        "breeds": len(pets.breeds),
+        "species": table["species"].value_counts().sort_index().to_dict(),
+        "height": _range(table["height"]),
+        "width": _range(table["width"]),
+        "train_mean": [round(v, 4) for v in colours.mean],
+        "train_std": [round(v, 4) for v in colours.std],
+        "foreground_with_border": round(float(strict + border), 4),
+        "foreground_strict": round(float(strict), 4),
+        "empty_masks": table["name"][table["empty"]].tolist(),
+    }
+
+
+def _range(values: pd.Series) -> dict[str, float]:
+    return {name: float(values.quantile(q)) for name, q in (("smallest", 0), ("median", 0.5), ("largest", 1))}
