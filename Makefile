@@ -6,7 +6,7 @@ DEVICE ?= auto
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: setup lab test test-all lint unit notebooks jupyter lock clean
+.PHONY: setup lab test test-all lint unit notebooks jupyter refresh lock clean
 
 setup: .venv/.installed
 
@@ -41,6 +41,10 @@ test-all: setup lint notebooks
 jupyter: setup
 	$(BIN)/jupyter lab notebooks
 
+
+# executes the committed notebooks in place on the sample; after a change in them or in what they show
+refresh: setup
+	$(BIN)/python -c 'from labkit.workbook.headless import refresh; refresh()'
 
 # the lock names versions only, for every platform and Python from 3.11 on; what stands in it already is kept
 lock: setup

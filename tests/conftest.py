@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,10 @@ from labkit.data import Pets, open_pets
 REPOSITORY = Path(__file__).resolve().parent.parent
 BREEDS = {"Abby": (1, 1), "Bombo": (2, 1), "corgo": (3, 2), "dachso": (4, 2)}
 SIZES = [(40, 52), (64, 48), (33, 71), (80, 80), (57, 39), (48, 48)]
+
+# a busy machine is no fault of the code
+hypothesis.settings.register_profile("lab", deadline=None)
+hypothesis.settings.load_profile("lab")
 
 
 @pytest.fixture(scope="session", autouse=True)

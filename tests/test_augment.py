@@ -205,7 +205,7 @@ augments = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(augment=augments, seed=st.integers(0, 1000), size=st.sampled_from([None, 32, 64]))
 def test_image_and_mask_stay_in_step(augment, seed, size):
     """The image is the mask, one channel a value: where a channel comes out pure, the mask must say the same.
@@ -222,7 +222,7 @@ def test_image_and_mask_stay_in_step(augment, seed, size):
         assert torch.equal((image[:, channel] > 0.5)[pure], (mask == value)[pure])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(augment=augments, seed=st.integers(0, 1000))
 def test_trimap_gets_no_value_that_was_not_there(augment, seed):
     _, mask = augment_batch(picture(), trimap(), augment, seed=seed, epoch=1, positions=torch.tensor([2]))
@@ -248,7 +248,7 @@ EVERYTHING = Augment(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=st.permutations(range(6)), cut=st.integers(1, 5))
 def test_augmentation_does_not_depend_on_batch_or_order(order, cut):
     images = torch.rand(6, 3, 24, 24, generator=torch.Generator().manual_seed(0))

@@ -236,7 +236,7 @@ def test_cbam_is_the_papers_formula():
 # --- any size
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(32, 97),
     width=st.integers(32, 97),
@@ -256,13 +256,15 @@ def test_unet_gives_logits_of_the_images_size(height, width, up, padding, norm, 
 
 @pytest.mark.parametrize("decoder", ["lab", "unet"])
 def test_resnet34_unet_gives_logits_of_the_images_size(decoder):
-    with torch.device("meta"):
-        model = ResNet34UNet(classes=2, decoder=decoder).eval()
+    model = ResNet34UNet(classes=2, decoder=decoder).eval()
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20)
     @given(height=st.integers(32, 97), width=st.integers(32, 97))
+    @torch.no_grad()
     def holds(height, width):
-        assert model(torch.empty(1, 3, height, width, device="meta")).shape == (1, 2, height, width)
+        logits = model(torch.randn(1, 3, height, width))
+        assert logits.shape == (1, 2, height, width)
+        assert torch.isfinite(logits).all()
 
     holds()
 
@@ -290,23 +292,23 @@ def test_lab_decoder_upsamples_skip_and_stage_together_as_it_would_apart():
 # --- learning
 
 NETWORKS = [
-    ("unet", {"width": 8}, 1e-2),
-    ("unet", {"width": 8, "up": "bilinear", "norm": "group", "padding": "reflect"}, 2e-2),
-    ("resnet34_unet", {"decoder": "lab"}, 3e-3),
-    ("resnet34_unet", {"decoder": "unet"}, 3e-3),
+    ("unet", {"width": 8}),
+    ("unet", {"width": 8, "up": "bilinear", "norm": "group", "padding": "reflect"}),
+    ("resnet34_unet", {"decoder": "lab"}),
+    ("resnet34_unet", {"decoder": "unet"}),
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "learning_rate"), NETWORKS)
-def test_network_overfits_one_batch_with_all_its_parameters(name, arguments, learning_rate):
+@pytest.mark.parametrize(("name", "arguments"), NETWORKS)
+def test_network_overfits_one_batch_with_all_its_parameters(name, arguments):
     torch.manual_seed(0)
     y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     centres = [(12, 10), (20, 16), (15, 22), (18, 12)]
     truth = torch.stack([((y - cy) ** 2 + (x - cx) ** 2 < 64).long() for cy, cx in centres])
     images = truth[:, None] * 0.8 + torch.randn(4, 3, 32, 32) * 0.3
     model = build_model(name, **arguments)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    for step in range(200):
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    for step in range(150):
         loss = LOSSES["bce+dice"](model(images), truth)
         optimiser.zero_grad()
         loss.backward()

@@ -310,7 +310,7 @@ def encoded(kind: str) -> bytes:
 FILES = {kind: encoded(kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(kind=st.sampled_from(list(FILES)), where=st.floats(0, 1), junk=st.binary(max_size=12))
 def test_file_spoilt_anywhere_is_read_whole_or_refused(tmp_path_factory, kind, where, junk):
     """The rest is cut off, or overwritten from there on; nothing but a picture or a LabError may come of it."""

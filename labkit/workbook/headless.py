@@ -1,16 +1,18 @@
 """Running the notebooks without a browser: papermill, with its parameters checked and its failures in plain words."""
 
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from labkit.data import open_pets
 from labkit.errors import LabError
-from labkit.files import home
+from labkit.files import home, write_text
 from labkit.training import load_recipe
 from labkit.workbook.report import write_report
 
@@ -70,6 +72,7 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any]) -> Path:
             {name: value for name, value in parameters.items() if name in known},
             kernel_name="python3",
             cwd=notebook.parent,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel's remarks would tear the progress bar
             progress_bar={"desc": notebook.stem, "bar_format": "{desc}: cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"},
         )
     except PapermillExecutionError as error:
@@ -78,6 +81,19 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any]) -> Path:
             f"(the notebook up to there: {target})"
         ) from None
     return target
+
+
+def refresh(only: list[str] = ()) -> None:
+    """Execute the committed notebooks in place on the sample, and keep their outputs without traces of the run."""
+    for path in notebook_files(list(only)):
+        with tempfile.TemporaryDirectory() as folder:
+            notebook = nbformat.read(run_notebook(path, Path(folder), {}), as_version=4)
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
+        for cell in notebook.cells:
+            for trace in ("papermill", "execution"):
+                cell.metadata.pop(trace, None)
+        write_text(path, nbformat.writes(notebook) + "\n")
 
 
 def run_lab(out: Path, data: str, recipe: str, device: str, only: list[str], given: list[str]) -> Path:
