@@ -4,6 +4,7 @@ DATA ?= sample
 RECIPE ?= quick
 DEVICE ?= auto
 BIN := .venv/bin
+# processes of the tests; each computes with one thread, because threads that wait for each other share badly
 JOBS ?= 2
 
 .PHONY: setup lab test test-all lint unit notebooks jupyter refresh lock clean
@@ -32,8 +33,8 @@ unit: setup
 
 notebooks: setup
 	$(BIN)/labkit data get --data sample
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -p no:cacheprovider --nbval --nbval-current-env \
-		--nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -p no:cacheprovider --nbval --nbval-current-env \
+		--nbval-cell-timeout=240 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
 test-all: setup lint notebooks
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
