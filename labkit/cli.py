@@ -39,9 +39,7 @@ def data_get(
 
     Examples:
 
-    `labkit data get --data sample --count 1000`
-
-    `labkit data get --data pets` (about 800 MB, checked by torchvision)
+    `labkit data get --data sample --count 1000`; `labkit data get --data pets` (about 800 MB, checked by torchvision)
 
     `labkit data get --data pets --from ~/Downloads/oxford-iiit-pet.tar.gz`
     """
@@ -221,9 +219,7 @@ def lab(
 
     Examples:
 
-    `labkit lab`
-
-    `labkit lab --data pets --recipe cpu-128-unet`
+    `labkit lab`; `labkit lab --data pets --recipe cpu-128-unet`
 
     `labkit lab --only 02 --only 03`
     """
