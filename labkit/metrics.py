@@ -93,8 +93,8 @@ def per_image(score, counts: Tensor) -> Tensor:
 
 
 def pooled(score, counts: Tensor) -> float:
-    """A score of the added-up counts `[N, classes - 1, 3]`; with several classes their mean."""
-    return score(counts.sum(0)).mean().item()
+    """A score of the added-up counts `[N, classes - 1, 3]`; with several classes the mean over those that occur."""
+    return per_image(score, counts.sum(0, keepdim=True)).item()
 
 
 def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 0.0) -> Tensor:

@@ -247,3 +247,10 @@ def test_soft_dice_of_certain_logits_is_the_pooled_dice(prediction, truth):
     logits = (prediction.float() * 2 - 1)[:, None] * 100
     hard = pooled(dice_score, overlap_counts(prediction, truth))
     assert math.isclose(soft_dice(logits, truth).item(), hard, abs_tol=1e-6)
+
+
+def test_pooled_scores_leave_out_a_class_that_is_nowhere():
+    prediction, truth = torch.tensor([[[1, 1, 0, 0]]]), torch.tensor([[[1, 0, 0, 0]]])
+    counts = overlap_counts(prediction, truth, classes=3)
+    assert pooled(dice_score, counts) == pytest.approx(2 / 3)
+    assert pooled(dice_score, counts) == per_image(dice_score, counts).item()

@@ -342,3 +342,9 @@ def test_unknown_network_is_refused_with_the_known_ones():
 @torch.no_grad()
 def test_group_norm_takes_any_width(width):
     assert UNet(width=width, depth=1, norm="group")(torch.randn(1, 3, 8, 8)).shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("wrong", [{"up": "x"}, {"norm": "x"}])
+def test_a_variant_that_is_not_there_is_not_another_one_in_silence(wrong):
+    with pytest.raises((KeyError, ValueError), match="x"):
+        UNet(width=4, **wrong)

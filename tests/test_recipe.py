@@ -147,7 +147,7 @@ def test_changed_copies_all_but_the_named_keys():
     recipe = parsed(EVERYTHING)
     other = recipe.changed(training={"epochs": 99}, data={"image_size": 96, "split": "official"})
     assert (other.training.epochs, other.data.split) == (99, "official")
-    assert other.changed(training={"epochs": 7}, data={"split": "2026"}) == recipe
+    assert other.changed(training={"epochs": 7}, data={"split": "2026"}) == recipe.changed(data={"split": "2026"})
     assert recipe.training.epochs == 7
 
 
@@ -219,3 +219,10 @@ def test_channels_that_do_not_fit_the_data_are_refused(tiny_pets):
     recipe = parsed('[data]\ntarget = "breed"\n[training]\nloss = "cross-entropy"\n[model]\nclasses = 38')
     with pytest.raises(LabError, match=r"model\.classes: 38.*5 classes"):
         recipe.resolved_classes(class_names("breed", tiny_pets))
+
+
+def test_other_pixels_ask_for_another_mean_and_deviation():
+    resolved = Recipe().changed(data={"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)})
+    assert resolved.changed(training={"epochs": 3}).data.mean == (0.1, 0.2, 0.3)
+    for key, value in {"normalise": "raw", "image_size": 64, "split": "mine"}.items():
+        assert resolved.changed(data={key: value}).data.mean is None

@@ -16,8 +16,11 @@ def normalisation(kind: Norm, channels: int) -> nn.Module:
     """The layer after a convolution: batch norm, group norm (8 channels a group where that divides), or nothing."""
     if kind == "batch":
         return nn.BatchNorm2d(channels)
-    groups = math.gcd(channels, max(1, channels // 8))
-    return nn.GroupNorm(groups, channels) if kind == "group" else nn.Identity()
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
+    if kind == "none":
+        return nn.Identity()
+    raise ValueError(f"norm: found {kind!r}; use batch, group or none")
 
 
 class DoubleConv(nn.Sequential):

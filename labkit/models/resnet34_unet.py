@@ -149,7 +149,7 @@ class ResNet34UNet(nn.Module):
     def __init__(self, classes: int = 1, in_channels: int = 3, decoder: Literal["lab", "unet"] = "lab"):
         super().__init__()
         self.encoder = ResNet34Encoder(in_channels)
-        self.decoder = LabDecoder() if decoder == "lab" else SymmetricDecoder()
+        self.decoder = {"lab": LabDecoder, "unet": SymmetricDecoder}[decoder]()
         self.head = nn.Conv2d(self.decoder.channels, classes, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class UNet(nn.Module):
     ):
         super().__init__()
         widths = [width * 2**stage for stage in range(depth + 1)]  # 64, 128, 256, 512, 1024
-        upsample = UpTransposed if up == "transposed" else UpBilinear
+        upsample = {"transposed": UpTransposed, "bilinear": UpBilinear}[up]
 
         self.encoder = nn.ModuleList(
             DoubleConv(above, here, padding, norm)

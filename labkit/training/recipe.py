@@ -134,6 +134,8 @@ class Recipe(Table):
     def changed(self, **tables: dict[str, Any]) -> "Recipe":
         """A copy with some keys changed, checked anew: `recipe.changed(training={"epochs": 3})`."""
         given = self.model_dump()
+        if {"normalise", "image_size", "split"} & tables.get("data", {}).keys():
+            given["data"] |= {"mean": None, "std": None}  # they were of other pixels
         for table, values in tables.items():
             base = (
                 {}
