@@ -43,9 +43,10 @@ def has_bfloat16(device: torch.device) -> bool:
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     if not any(word in allowed for word in ("ALL", "DEFAULT", "AMX", "BF16", "FP16", "AVX10")):
         return False
+    # the public question is newer than torch 2.11, which has private ones; what cannot be asked counts as no
     flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    amx = torch.cpu._is_amx_tile_supported()  # torch 2.11 has no public question for either
-    return bool(amx or flags.get("avx512_bf16", False) or torch.cpu._is_avx512_bf16_supported())
+    private = [getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("amx_tile", "avx512_bf16")]
+    return bool(flags.get("amx_bf16") or flags.get("avx512_bf16") or any(ask() for ask in private))
 
 
 def describe(device: torch.device, precision: str) -> str:
