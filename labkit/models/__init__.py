@@ -1,11 +1,15 @@
-"""Rooms 02 and 03: the networks, one file each, and the blocks that they share."""
+"""Rooms 02, 03 and 06: the networks, one file each, and the blocks that they share."""
 
 from typing import Any
 
 from torch import nn
 
 from labkit.errors import LabError
-from labkit.models.blocks import CBAM, DoubleConv, UpBilinear, UpTransposed, join
+from labkit.models.attention_unet import AttentionGate, AttentionUNet, ReportGate
+from labkit.models.blocks import CBAM, DoubleConv, UpBilinear, UpInterpolated, UpTransposed, join
+from labkit.models.encoder_unet import ENCODERS, EncoderUNet
+from labkit.models.paper_unet import PaperUNet, tile_side
+from labkit.models.report_resnet34_unet import LateStrideBlock, OpenBlock, ReportResNet34UNet
 from labkit.models.resnet34_unet import (
     BasicBlock,
     LabDecoder,
@@ -13,10 +17,18 @@ from labkit.models.resnet34_unet import (
     ResNet34Encoder,
     ResNet34UNet,
     SymmetricDecoder,
+    residual_layer,
 )
 from labkit.models.unet import UNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet, "resnet34_unet": ResNet34UNet}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "unet": UNet,
+    "paper_unet": PaperUNet,
+    "resnet34_unet": ResNet34UNet,
+    "report_resnet34_unet": ReportResNet34UNet,
+    "attention_unet": AttentionUNet,
+    "encoder_unet": EncoderUNet,
+}
 
 
 def build_model(name: str, initialisation: str = "default", **arguments: Any) -> nn.Module:
@@ -50,18 +62,30 @@ def count_parameters(module: nn.Module) -> int:
 
 __all__ = [
     "CBAM",
+    "ENCODERS",
     "NETWORKS",
+    "AttentionGate",
+    "AttentionUNet",
     "BasicBlock",
     "DoubleConv",
+    "EncoderUNet",
     "LabDecoder",
     "LabStage",
+    "LateStrideBlock",
+    "OpenBlock",
+    "PaperUNet",
+    "ReportGate",
+    "ReportResNet34UNet",
     "ResNet34Encoder",
     "ResNet34UNet",
     "SymmetricDecoder",
     "UNet",
     "UpBilinear",
+    "UpInterpolated",
     "UpTransposed",
     "build_model",
     "count_parameters",
     "join",
+    "residual_layer",
+    "tile_side",
 ]

@@ -1,4 +1,4 @@
-"""The blocks that both networks are made of."""
+"""The blocks that the networks are made of."""
 
 import math
 from typing import Literal
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 Padding = Literal["zeros", "reflect", "valid"]
 Norm = Literal["batch", "group", "none"]
-Up = Literal["transposed", "bilinear"]
+Up = Literal["transposed", "bilinear", "interpolated"]
 
 
 def normalisation(kind: Norm, channels: int) -> nn.Module:
@@ -68,6 +68,19 @@ class UpBilinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(self.conv(x), scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class UpInterpolated(nn.Upsample):
+    """Bilinear upsampling by 2 and nothing else, corner pixels on corner pixels, as report 000 has it.
+
+    It cannot change the number of channels, so that the stage below must hand over as many as are wanted:
+    `in_channels` and `out_channels` are equal.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        if in_channels != out_channels:
+            raise ValueError(f"interpolation keeps the channels: found {in_channels} -> {out_channels}")
+        super().__init__(scale_factor=2, mode="bilinear", align_corners=True)
 
 
 def join(skip: Tensor, x: Tensor) -> Tensor:

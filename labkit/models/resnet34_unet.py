@@ -4,7 +4,8 @@ Encoder: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (a
 The lab's decoder: figure 2a of DOI 10.1016/j.ejro.2022.100412, with CBAM after every stage.
 """
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import pairwise, zip_longest
 from typing import Literal
 
 import torch
@@ -37,25 +38,27 @@ class BasicBlock(nn.Module):
         return self.relu(x + shortcut)
 
 
-def residual_layer(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
-    """`blocks` basic blocks in a row; the first changes channels and size."""
-    first = BasicBlock(in_channels, channels, stride)
-    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(blocks - 1)))
+def residual_layer(
+    in_channels: int, channels: int, blocks: int, stride: int, block: type[BasicBlock] = BasicBlock
+) -> nn.Sequential:
+    """`blocks` residual blocks in a row; the first changes channels and size."""
+    first = block(in_channels, channels, stride)
+    return nn.Sequential(first, *(block(channels, channels) for _ in range(blocks - 1)))
 
 
 class ResNet34Encoder(nn.Module):
     """ResNet34 without its classifier; parameters bear torchvision's names, so that its weights load as they are."""
 
-    def __init__(self, in_channels: int = 3):
+    def __init__(self, in_channels: int = 3, block: type[BasicBlock] = BasicBlock):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = residual_layer(64, 64, blocks=3, stride=1)
-        self.layer2 = residual_layer(64, 128, blocks=4, stride=2)
-        self.layer3 = residual_layer(128, 256, blocks=6, stride=2)
-        self.layer4 = residual_layer(256, 512, blocks=3, stride=2)
+        self.layer1 = residual_layer(64, 64, blocks=3, stride=1, block=block)
+        self.layer2 = residual_layer(64, 128, blocks=4, stride=2, block=block)
+        self.layer3 = residual_layer(128, 256, blocks=6, stride=2, block=block)
+        self.layer4 = residual_layer(256, 512, blocks=3, stride=2, block=block)
         self.register_load_state_dict_pre_hook(_drop_classifier)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -95,12 +98,12 @@ class LabDecoder(nn.Module):
 
     channels = 32
 
-    def __init__(self):
+    def __init__(self, stage: type[nn.Module] = LabStage):
         super().__init__()
         self.centre = nn.Sequential(
             nn.Conv2d(512, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.ReLU(inplace=True)
         )
-        self.stages = nn.ModuleList(LabStage(inputs) for inputs in (256 + 512, 32 + 256, 32 + 128, 32 + 64, 32))
+        self.stages = nn.ModuleList(stage(inputs) for inputs in (256 + 512, 32 + 256, 32 + 128, 32 + 64, 32))
 
     def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         stem, *skips = features
@@ -114,15 +117,23 @@ class LabDecoder(nn.Module):
 
 
 class SymmetricDecoder(nn.Module):
-    """The UNet's own decoder on the five scales: up-convolution, skip, double convolution; 256 to 32 channels."""
+    """The UNet's own decoder on an encoder's features: up-convolution, skip, double convolution.
 
-    channels = 32
+    Args:
+        features: channels of the encoder's features, each at half the scale of the one before.
+        widths: channels of the stages, from the coarsest; those beyond the number of skips have none.
+    """
 
-    def __init__(self):
+    def __init__(
+        self, features: Sequence[int] = (64, 64, 128, 256, 512), widths: Sequence[int] = (256, 128, 64, 64, 32)
+    ):
         super().__init__()
-        widths, skips = [512, 256, 128, 64, 64, 32], [256, 128, 64, 64, 0]
-        self.ups = nn.ModuleList(UpTransposed(below, here) for below, here in pairwise(widths))
-        self.stages = nn.ModuleList(DoubleConv(here + skip, here) for here, skip in zip(widths[1:], skips, strict=True))
+        *skips, bottom = features
+        self.channels = widths[-1]
+        self.ups = nn.ModuleList(UpTransposed(below, here) for below, here in pairwise([bottom, *widths]))
+        self.stages = nn.ModuleList(
+            DoubleConv(here + skip, here) for here, skip in zip_longest(widths, reversed(skips), fillvalue=0)
+        )
 
     def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         *skips, x = features

@@ -17,7 +17,9 @@ from labkit.models import NETWORKS
 Positive = Annotated[int, Field(ge=1)]
 TargetName = Literal["foreground", "foreground_strict", "border_ignored", "trimap", "species", "breed"]
 LossName = Literal["cross-entropy", "bce", "dice", "bce+dice", "cross-entropy+dice"]
+NetworkName = Literal["unet", "paper_unet", "resnet34_unet", "report_resnet34_unet", "attention_unet", "encoder_unet"]
 assert set(get_args(TargetName)) == set(TARGETS)
+assert set(get_args(NetworkName)) == set(NETWORKS)
 FIXED_SCALES = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
@@ -54,7 +56,7 @@ class ModelTable(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: Literal["unet", "resnet34_unet"] = "unet"
+    name: NetworkName = "unet"
     initialisation: Literal["default", "he"] = "default"
 
     @model_validator(mode="before")

@@ -1,0 +1,152 @@
+"""The ResNet34-UNets of reports 000, 002 and 003: as they were meant, and as their code has them."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.models.blocks import DoubleConv, UpTransposed
+from labkit.models.resnet34_unet import BasicBlock, LabDecoder, ResNet34Encoder, SymmetricDecoder
+
+
+class LateStrideBlock(BasicBlock):
+    """Report 000's residual block: the second convolution strides, and the shortcut is a 3x3 convolution.
+
+    The first convolution then works on four times as many places, and a shortcut has nine times the weights.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1):
+        super().__init__(in_channels, channels, stride)
+        self.conv1.stride, self.conv2.stride = self.conv2.stride, self.conv1.stride
+        if self.downsample is not None:
+            self.downsample[0] = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+
+
+class OpenBlock(BasicBlock):
+    """Report 003's residual block: no ReLU after the sum."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.bn2(self.conv2(x)) + shortcut
+
+
+class Report000Stage(nn.Module):
+    """Upsample what was concatenated, then the double convolution; 32 channels come out."""
+
+    def __init__(self, in_channels: int, out_channels: int = 32):
+        super().__init__()
+        self.convs = DoubleConv(in_channels, out_channels)
+
+    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+        return self.convs(F.interpolate(x, size=size, mode="bilinear", align_corners=True))
+
+
+class Report000Decoder(LabDecoder):
+    """The lab's decoder without attention: a residual block at the centre, a double convolution a stage."""
+
+    def __init__(self, block: type[BasicBlock]):
+        super().__init__(stage=Report000Stage)
+        self.centre = block(512, 256)
+
+
+class Report002Stage(nn.Module):
+    """Up-convolution, brought to the skip's size, concatenated, one 3x3 convolution."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
+        super().__init__()
+        self.up = UpTransposed(in_channels, out_channels)
+        self.conv = nn.Sequential(
+            nn.Conv2d(out_channels + skip_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.interpolate(self.up(x), size=skip.shape[-2:], mode="bilinear", align_corners=True)
+        return self.conv(torch.cat([x, skip], dim=1))
+
+
+class Report002Decoder(nn.Module):
+    """512-256-128-64-64 on the encoder's own scales; it ends at the stem's scale."""
+
+    channels = 64
+
+    def __init__(self):
+        super().__init__()
+        plan = [(512, 256, 256), (256, 128, 128), (128, 64, 64), (64, 64, 64)]
+        self.stages = nn.ModuleList(Report002Stage(*channels) for channels in plan)
+
+    def forward(self, features: Sequence[Tensor], size: torch.Size) -> Tensor:
+        *skips, x = features
+        for stage in self.stages:
+            x = stage(x, skips.pop())
+        return x
+
+
+class Report003Decoder(nn.Module):
+    """A residual bottleneck of 1024 channels at 1/64, the UNet's decoder up to 1/4, two up-convolutions to 1/1."""
+
+    channels = 64
+
+    def __init__(self, block: type[BasicBlock], dropout: float):
+        super().__init__()
+        self.bottleneck = nn.Sequential(block(512, 1024, stride=2), nn.Dropout2d(dropout))
+        self.decoder = SymmetricDecoder((64, 128, 256, 512, 1024), widths=(512, 256, 128, 64))
+        self.enlarge = nn.Sequential(
+            *(
+                nn.Sequential(nn.ConvTranspose2d(64, 64, 2, stride=2, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+                for _ in range(2)
+            )
+        )
+
+    def forward(self, features: Sequence[Tensor], size: torch.Size) -> Tensor:
+        layers = features[1:]  # the stem is no skip here
+        x = self.decoder([*layers, self.bottleneck(layers[-1])], size)
+        return self.enlarge(x)[..., : size[0], : size[1]]
+
+
+class ReportResNet34UNet(nn.Module):
+    """A report's own way to put ResNet34 under a UNet's decoder.
+
+    `float [B, in_channels, H, W]` -> logits `[B, classes, H, W]` for any H, W from 64 on. None ends in a sigmoid:
+    here it belongs to the loss.
+
+    Args:
+        classes: channels of the logits; 1 for a binary mask.
+        in_channels: channels of the image.
+        report: `000` (concatenate, upsample, double convolution; 32 channels), `002` (512-256-128-64-64,
+            interpolated to each skip) or `003` (a further bottleneck of 1024 channels).
+        as_coded: with what their code changes in ResNet34: `000` 3x3 shortcuts and the stride in the second
+            convolution; `002` the stem's max pool never called; `003` no ReLU after the sum.
+        dropout: share of the bottleneck's channels dropped in training, for `003` (the report: 0.1).
+    """
+
+    def __init__(
+        self,
+        classes: int = 1,
+        in_channels: int = 3,
+        report: Literal["000", "002", "003"] = "000",
+        as_coded: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        block = {"000": LateStrideBlock, "002": BasicBlock, "003": OpenBlock}[report] if as_coded else BasicBlock
+        self.encoder = ResNet34Encoder(in_channels, block)
+        if report == "002" and as_coded:
+            self.encoder.maxpool = nn.Identity()
+        self.decoder = {
+            "000": lambda: Report000Decoder(block),
+            "002": Report002Decoder,
+            "003": lambda: Report003Decoder(block, dropout),
+        }[report]()
+        self.head = nn.Conv2d(self.decoder.channels, classes, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[-2:]
+        logits = self.head(self.decoder(self.encoder(x), size))
+        if logits.shape[-2:] != size:  # report 002 ends at half the size
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+        return logits
