@@ -131,7 +131,9 @@ def functional_unet(w: dict, x: torch.Tensor, depth: int, up: str, padding: str,
         x = F.max_pool2d(x, 2)
     x = double(x, "bottleneck")
     for i in range(depth):
-        if up == "transposed":
+        if up == "interpolated":
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+        elif up == "transposed":
             x = F.conv_transpose2d(x, w[f"ups.{i}.weight"], w[f"ups.{i}.bias"], stride=2)
         else:
             x = F.interpolate(x, scale_factor=2, mode="bilinear")
@@ -144,7 +146,7 @@ def functional_unet(w: dict, x: torch.Tensor, depth: int, up: str, padding: str,
     return F.conv2d(x, w["head.weight"], w["head.bias"])
 
 
-@pytest.mark.parametrize("up", ["transposed", "bilinear"])
+@pytest.mark.parametrize("up", ["transposed", "bilinear", "interpolated"])
 @pytest.mark.parametrize("padding", ["zeros", "reflect", "valid"])
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 @torch.no_grad()
@@ -240,7 +242,7 @@ def test_cbam_is_the_papers_formula():
 @given(
     height=st.integers(32, 97),
     width=st.integers(32, 97),
-    up=st.sampled_from(["transposed", "bilinear"]),
+    up=st.sampled_from(["transposed", "bilinear", "interpolated"]),
     padding=st.sampled_from(["zeros", "reflect"]),
     norm=st.sampled_from(["batch", "group", "none"]),
     depth=st.integers(1, 4),
@@ -334,7 +336,7 @@ def test_he_initialisation_has_the_variance_of_the_paper():
 
 
 def test_unknown_network_is_refused_with_the_known_ones():
-    with pytest.raises(LabError, match=r"'vgg'.*unet, resnet34_unet"):
+    with pytest.raises(LabError, match=r"'vgg'.*unet.*resnet34_unet"):
         build_model("vgg")
 
 
