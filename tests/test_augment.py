@@ -5,18 +5,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2.functional as V
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 
 from labkit.data import (
     Augment,
+    Pets,
     Preparation,
+    RedrawCount,
     augment_batch,
     batch_loader,
     colour,
     elastic_displacement,
+    import_groups,
     load_arrays,
+    open_pets,
     sample_images,
     sample_trimaps,
     sampling_grid,
@@ -311,3 +316,135 @@ def test_elastic_bends_only_as_many_images_as_asked():
     straight = sampling_grid(Augment(), 0, 1, torch.tensor([0]), 16)
     bent = ((grids - straight).abs().amax((1, 2, 3)) > 1e-4).float().mean().item()
     assert bent == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 400))
+
+
+# --- drawn anew until the mask is not empty
+
+CROPS = Augment(crop=1, crop_side=(0.3, 0.4), brightness=0.3)
+
+
+@pytest.fixture(scope="module")
+def corners_root(tmp_path_factory):
+    """Ten images of three groups; masks hold 8x8 pixels of class 1 in a corner, but image 4's is empty."""
+    root, rng = tmp_path_factory.mktemp("corners"), np.random.default_rng(0)
+    for i in range(10):
+        mask = np.zeros((32, 32), np.uint8)
+        if i != 4:
+            mask[:8, :8] = 1
+        for part, pixels in (("images", rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)), ("masks", mask)):
+            folder = root / "source" / part / "ABC"[i % 3]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    return import_groups(root / "source", root / "new").folder
+
+
+@pytest.fixture
+def corners(corners_root, lab_home) -> Pets:
+    """The ten images of `corners_root`."""
+    return open_pets(corners_root)
+
+
+def prepared(pets, positions, redraw: int, epoch: int = 1) -> tuple[torch.Tensor, torch.Tensor, RedrawCount]:
+    """Augmented images, masks and what was counted, all in one batch."""
+    prepare = Preparation(pets, "mask", (0, 0, 0), (1, 1, 1))
+    batch = next(iter(batch_loader(load_arrays(pets, 32), [np.array(positions)])))
+    images, masks = prepare(batch, CROPS.model_copy(update={"redraw": redraw}), seed=2, epoch=epoch)
+    return images, masks, prepare.redraws
+
+
+def by_hand(pets, position: int, redraw: int, epoch: int = 1) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """The first drawing of an image with a foreground, or the last of those allowed, and its attempt."""
+    arrays = load_arrays(pets, 32)
+    image = torch.from_numpy(arrays.images[[position]]).permute(0, 3, 1, 2).float() / 255
+    for attempt in range(redraw + 1):
+        found, mask = augment_batch(
+            image,
+            torch.from_numpy(arrays.trimaps[[position]]),
+            CROPS,
+            seed=2,
+            epoch=epoch,
+            positions=torch.tensor([position]),
+            attempt=attempt,
+        )
+        if (mask > 0).any():
+            break
+    return found[0], mask[0], attempt
+
+
+@pytest.mark.parametrize("redraw", [0, 1, 3, 20])
+def test_image_is_drawn_until_its_mask_shows_something(corners, redraw):
+    images, masks, counted = prepared(corners, range(10), redraw)
+    expected = [by_hand(corners, position, redraw) for position in range(10)]
+    for position, (image, mask, _) in enumerate(expected):
+        assert torch.allclose(images[position], image, atol=1e-5)
+        assert torch.equal(masks[position], mask.long())
+    attempts = [attempt for _, _, attempt in expected]
+    empty = sum(not mask.any() for _, mask, _ in expected)
+    assert counted == RedrawCount(sum(a > 0 for a in attempts), sum(attempts), empty if redraw else 0)
+
+
+def test_crops_of_a_corner_are_mostly_empty_without_redraw_and_hardly_with_it(corners):
+    before, after = (prepared(corners, range(10), redraw)[1].flatten(1).any(1).sum().item() for redraw in (0, 60))
+    assert before < 5
+    assert after == 9
+
+
+def test_empty_mask_is_given_up_after_the_bound_and_counted(corners):
+    empty = next(i for i, pet in enumerate(corners.items) if pet.name == "B_4")
+    _, masks, counted = prepared(corners, [empty], 7)
+    assert not masks.any()
+    assert counted == RedrawCount(images=1, draws=7, given_up=1)
+
+
+def test_counts_add_up_over_batches(corners):
+    prepare = Preparation(corners, "mask", (0, 0, 0), (1, 1, 1))
+    augment = CROPS.model_copy(update={"redraw": 5})
+    for batch in batch_loader(load_arrays(corners, 32), [np.arange(5), np.arange(5, 10)]):
+        prepare(batch, augment, seed=2, epoch=1)
+    assert prepare.redraws == prepared(corners, range(10), 5)[2]
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])  # nothing changes the data
+@given(order=st.permutations(range(10)), cut=st.integers(1, 9))
+def test_redrawn_image_does_not_depend_on_its_batch(corners, order, cut):
+    whole = prepared(corners, range(10), 4)
+    for part in (order[:cut], order[cut:]):
+        images, masks, _ = prepared(corners, part, 4)
+        assert torch.allclose(images, whole[0][part], atol=1e-5)
+        assert torch.equal(masks, whole[1][part])
+
+
+def test_first_drawing_is_the_one_without_redraw(corners):
+    plain, drawn = prepared(corners, range(10), 0), prepared(corners, range(10), 5)
+    kept = plain[1].flatten(1).any(1)
+    assert 0 < kept.sum() < 9
+    assert torch.equal(plain[0][kept], drawn[0][kept])
+    assert not any(torch.equal(plain[0][i], drawn[0][i]) for i in range(10) if not kept[i])
+
+
+def test_each_attempt_has_numbers_of_its_own():
+    """Attempt 0 draws what (seed, epoch, position) alone draws, so that recorded trainings stay what they are."""
+    position = torch.tensor([6])
+    assert draws(3, 4, position, 5)[0].tolist() == np.random.default_rng([3, 4, 6]).random(5).tolist()
+    assert len({tuple(draws(3, 4, position, 5, attempt)[0].tolist()) for attempt in range(101)}) == 101
+
+
+def test_ignored_pixels_are_no_foreground(tiny_pets):
+    """With the border ignored, a crop that shows nothing but border is drawn anew."""
+    prepare = Preparation(tiny_pets, "border_ignored", (0, 0, 0), (1, 1, 1))
+    batch = next(iter(batch_loader(load_arrays(tiny_pets, 32), [np.array([3])])))
+    ring = batch._replace(trimaps=torch.where(batch.trimaps == 1, 3, batch.trimaps))
+    prepare(ring, Augment(redraw=2), seed=1, epoch=1)
+    assert prepare.redraws == RedrawCount(images=1, draws=2, given_up=1)
+    prepare(batch, Augment(redraw=2), seed=1, epoch=1)
+    assert prepare.redraws.images == 1
+
+
+@pytest.mark.parametrize(("outside", "expected"), [("zeros", {0, 2}), ("border", {2}), ("reflection", {2})])
+def test_outside_a_picture_a_class_mask_is_background_or_what_the_picture_repeats(corners, outside, expected):
+    prepare = Preparation(corners, "mask", (0, 0, 0), (1, 1, 1))
+    batch = next(iter(batch_loader(load_arrays(corners, 32), [np.arange(10)])))
+    full = batch._replace(images=torch.full_like(batch.images, 200), trimaps=torch.full_like(batch.trimaps, 2))
+    images, masks = prepare(full, Augment(affine=1, shift=0.4, outside=outside), seed=0, epoch=1)
+    assert set(masks.unique().tolist()) == expected
+    assert (masks[images[:, 0] < 0.01] == 0).all()

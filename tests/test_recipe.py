@@ -107,6 +107,8 @@ def test_missing_recipe_is_refused_with_the_known_ones():
         ("[data]\nimage_size = 16", "data.image_size", "32"),
         ("[data]\nmean = [0.1, 0.2]", "data.mean", "required"),
         ("[data.augment]\nhorizontal_flip = 1.5", "data.augment.horizontal_flip", "less than or equal to 1"),
+        ("[data.augment]\nredraw = 101", "data.augment.redraw", "less than or equal to 100"),
+        ("[data.augment]\nredraw = -1", "data.augment.redraw", "greater than or equal to 0"),
         ("[data.augment]\nscale = [0, 1]", "data.augment.scale", "greater than 0"),
         ('[data.augment]\noutside = "mirror"', "data.augment.outside", "'reflection'"),
         ('[training]\nloss = "focal"', "training.loss", "'bce\\+dice'"),
@@ -219,6 +221,38 @@ def test_channels_that_do_not_fit_the_data_are_refused(tiny_pets):
     recipe = parsed('[data]\ntarget = "breed"\n[training]\nloss = "cross-entropy"\n[model]\nclasses = 38')
     with pytest.raises(LabError, match=r"model\.classes: 38.*5 classes"):
         recipe.resolved_classes(class_names("breed", tiny_pets))
+
+
+@pytest.mark.parametrize(
+    ("loss", "names", "classes"),
+    [
+        ("bce+dice", ("background", "cell"), 1),
+        ("cross-entropy", ("background", "cell"), 2),
+        ("cross-entropy+dice", ("background", "cell", "nucleus"), 3),
+        ("dice", ("background", "cell", "nucleus"), 3),
+    ],
+)
+@pytest.mark.parametrize("target", ["mask", "breed"])
+def test_classes_that_the_data_decide_are_judged_when_they_are_known(target, loss, names, classes):
+    recipe = parsed(f'[data]\ntarget = "{target}"\n[training]\nloss = "{loss}"')
+    assert recipe.resolved_classes(names) == classes
+    assert recipe.changed(model={"classes": classes}).resolved_classes(names) == classes
+
+
+@pytest.mark.parametrize("target", ["mask", "breed"])
+@pytest.mark.parametrize(
+    ("loss", "given", "names", "complaint"),
+    [
+        ("bce", "", ("background", "cell", "nucleus"), "bce takes two classes.*has 3.*use a cross-entropy loss"),
+        ("bce+dice", "classes = 1", ("background", "a", "b", "c"), r"bce\+dice takes two classes.*has 4"),
+        ("dice", "classes = 1", ("background", "cell", "nucleus"), r"model\.classes: 1.*has 3 classes"),
+        ("cross-entropy", "classes = 5", ("background", "cell"), r"model\.classes: 5.*has 2 classes"),
+    ],
+)
+def test_what_does_not_fit_the_classes_of_the_data_is_refused(target, loss, given, names, complaint):
+    recipe = parsed(f'[data]\ntarget = "{target}"\n[training]\nloss = "{loss}"\n[model]\n{given}')
+    with pytest.raises(LabError, match=complaint):
+        recipe.resolved_classes(names)
 
 
 def test_other_pixels_ask_for_another_mean_and_deviation():

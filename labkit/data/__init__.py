@@ -11,12 +11,14 @@ from labkit.data.augment import (
     sampling_grid,
     spatial_matrices,
 )
+from labkit.data.checking import Report, check_pets
+from labkit.data.groups import split_by_group, split_inside_groups
 from labkit.data.images import read_image, read_trimap
-from labkit.data.importing import Report, check_pets, get_pets
-from labkit.data.loaders import Batch, Preparation, batch_loader, batch_positions
+from labkit.data.importing import get_pets, import_groups
+from labkit.data.loaders import Batch, Preparation, RedrawCount, batch_loader, batch_positions
 from labkit.data.pets import SPECIES, Pet, Pets, data_root, open_pets
 from labkit.data.statistics import ColourStatistics, colour_statistics, describe_pets, pet_table, trimap_shares
-from labkit.data.targets import IGNORED, TARGETS, class_names, mask_from_trimap
+from labkit.data.targets import IGNORED, TARGETS, class_names, has_foreground, mask_from_trimap
 
 __all__ = [
     "IGNORED",
@@ -29,6 +31,7 @@ __all__ = [
     "Pet",
     "Pets",
     "Preparation",
+    "RedrawCount",
     "Report",
     "augment_batch",
     "batch_loader",
@@ -41,6 +44,8 @@ __all__ = [
     "describe_pets",
     "elastic_displacement",
     "get_pets",
+    "has_foreground",
+    "import_groups",
     "load_arrays",
     "mask_from_trimap",
     "open_pets",
@@ -53,5 +58,7 @@ __all__ = [
     "sample_trimaps",
     "sampling_grid",
     "spatial_matrices",
+    "split_by_group",
+    "split_inside_groups",
     "trimap_shares",
 ]

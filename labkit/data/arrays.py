@@ -26,7 +26,7 @@ class Arrays:
     images: np.ndarray
     """`uint8 [N, S, S, 3]`"""
     trimaps: np.ndarray
-    """`uint8 [N, S, S]`, values 1, 2, 3."""
+    """`uint8 [N, S, S]`, values 1, 2, 3; class indices and 255 where the data have classes of their own."""
 
     @property
     def size(self) -> int:
@@ -57,7 +57,7 @@ def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = i
         watch: wraps the positions while the arrays are built, such as `tqdm`.
 
     Raises:
-        LabError: an image or trimap is missing or damaged, or the two differ in size.
+        LabError: an image or trimap is missing or damaged, or the two differ in size; the disk is full.
     """
     folder = _cache_folder()
     stem = f"{_state(pets)}-{size}"
@@ -65,7 +65,26 @@ def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = i
     with FileLock(folder / f"{stem}.lock"):
         if not (image_file.exists() and trimap_file.exists()):
             _build(pets, size, image_file, trimap_file, watch)
-    return Arrays(np.load(image_file, mmap_mode="r"), np.load(trimap_file, mmap_mode="r"))
+    return Arrays(_mapped(image_file, (len(pets), size, size, 3)), _mapped(trimap_file, (len(pets), size, size)))
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        array = None
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.uint8:
+        raise LabError(f"{path}: the array file is damaged; delete it, and it is built anew")
+    return array
+
+
+def _created(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A new array file with all of its disk space: writing to a mapped file on a full disk would kill the process."""
+    array = open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return array
 
 
 def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) -> None:
@@ -74,8 +93,16 @@ def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) ->
         shutil.rmtree(killed, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=image_file.parent, prefix=prefix) as building:
         parts = [Path(building) / "images.npy", Path(building) / "trimaps.npy"]
-        images = open_memmap(parts[0], "w+", np.uint8, (len(pets), size, size, 3))
-        trimaps = open_memmap(parts[1], "w+", np.uint8, (len(pets), size, size))
+        try:
+            images, trimaps = (
+                _created(parts[0], (len(pets), size, size, 3)),
+                _created(parts[1], (len(pets), size, size)),
+            )
+        except OSError as error:
+            raise LabError(
+                f"{image_file}: {len(pets) * size * size * 4 / 2**20:,.0f} MiB are needed for the arrays, and they "
+                f"cannot be written ({error.strerror}); free the disk or choose a smaller image_size"
+            ) from None
 
         def decode(position: int) -> None:
             image, trimap = pets.image(position), pets.trimap(position)
@@ -108,8 +135,11 @@ def _cache_folder() -> Path:
 
 
 def _state(pets: Pets) -> str:
-    """A digest of names, file sizes and change times, so that an exchanged image makes a new array file."""
-    digest = hashlib.sha256()
+    """A digest of names, file sizes and change times, so that an exchanged image makes a new array file.
+
+    The classes count too, because the masks' values are checked against them.
+    """
+    digest = hashlib.sha256("\n".join(pets.classes).encode())
     for position, pet in enumerate(pets.items):
         for path in (pets.image_path(position), pets.trimap_path(position)):
             try:

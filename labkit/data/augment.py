@@ -47,14 +47,21 @@ class Augment(BaseModel):
     saturation: Probability = 0.0
     outside: Literal["reflection", "border", "zeros"] = "reflection"
     """What lies outside the image (and its trimap) when a map looks there."""
+    redraw: Annotated[int, Field(ge=0, le=100)] = 0
+    """How many times at most an image is drawn anew, colours included, while its mask has no foreground.
+
+    It shifts the classes' shares, and an image whose mask is empty from the start is drawn in vain: see
+    `Preparation.redraws`, which counts.
+    """
 
 
-def draws(seed: int, epoch: int, positions: Tensor, count: int) -> Tensor:
-    """Uniform numbers in [0, 1) for each image, `float64 [B, count]`, from (seed, epoch, position) alone.
+def draws(seed: int, epoch: int, positions: Tensor, count: int, attempt: int = 0) -> Tensor:
+    """Uniform numbers in [0, 1) for each image, `float64 [B, count]`, from (seed, epoch, position, attempt) alone.
 
     So an image is augmented the same whatever batch, worker, process or resumed run it is met in.
     """
-    rows = [np.random.default_rng([seed, epoch, int(p)]).random(count) for p in positions]
+    # numpy pads the key with zeros, so that attempt 0 is the stream of (seed, epoch, position)
+    rows = [np.random.default_rng([seed, epoch, int(p), attempt]).random(count) for p in positions]
     return torch.from_numpy(np.stack(rows))
 
 
@@ -120,13 +127,15 @@ def elastic_displacement(noise: Tensor, alpha: float, sigma: float) -> Tensor:
     return field.view(-1, 2, side, side).permute(0, 2, 3, 1) * alpha / side
 
 
-def sampling_grid(augment: Augment, seed: int, epoch: int, positions: Tensor, size: int, device="cpu") -> Tensor:
+def sampling_grid(
+    augment: Augment, seed: int, epoch: int, positions: Tensor, size: int, device="cpu", attempt: int = 0
+) -> Tensor:
     """Where each pixel of the augmented images is taken from: `float32 [B, size, size, 2]` for `grid_sample`."""
-    u = draws(seed, epoch, positions, 12)
+    u = draws(seed, epoch, positions, 12, attempt)
     matrices = spatial_matrices(augment, u).to(device)
     grid = F.affine_grid(matrices, [len(positions), 1, size, size], align_corners=False)
     if augment.elastic > 0:
-        noise = draws(seed, epoch, positions, 12 + 2 * size * size)[:, 12:].view(-1, 2, size, size)
+        noise = draws(seed, epoch, positions, 12 + 2 * size * size, attempt)[:, 12:].view(-1, 2, size, size)
         happens = (u[:, 11] < augment.elastic).float()[:, None, None, None]
         bend = elastic_displacement(noise.float(), augment.elastic_alpha, augment.elastic_sigma) * happens
         # the bend moves places of the result; the matrix's linear part carries it to the source
@@ -166,6 +175,7 @@ def augment_batch(
     epoch: int,
     positions: Tensor,
     size: int | None = None,
+    attempt: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Augment a whole batch on its device.
 
@@ -177,15 +187,16 @@ def augment_batch(
         epoch: counts from 1.
         positions: `int64 [B]`, which images these are.
         size: side of the result in pixels; None keeps S.
+        attempt: 0, or how many times these images have been drawn before in this epoch.
 
     Returns:
         Images `[B, 3, size, size]` and trimaps `[B, size, size]`.
     """
-    grid = sampling_grid(augment, seed, epoch, positions, size or images.shape[-1], images.device)
+    grid = sampling_grid(augment, seed, epoch, positions, size or images.shape[-1], images.device, attempt)
     images, trimaps = (
         sample_images(images, grid, augment.outside),
         sample_trimaps(trimaps, grid, augment.outside),
     )
     if augment.brightness or augment.contrast or augment.saturation:
-        images = colour(images, augment, draws(seed + 1_000_003, epoch, positions, 3))
+        images = colour(images, augment, draws(seed + 1_000_003, epoch, positions, 3, attempt))
     return images, trimaps

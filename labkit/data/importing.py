@@ -7,14 +7,11 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
-
-from labkit.data.pets import Pets, data_root, open_pets, read_list, read_names
+from labkit.data.groups import has_groups, write_groups
+from labkit.data.pets import Pets, data_root, open_pets, read_list
 from labkit.errors import LabError
 
 LAYOUT = "oxford-iiit-pet"
@@ -73,10 +70,61 @@ def fetch_pets(root: Path) -> None:
 
 
 def import_pets(source: Path, root: Path) -> None:
-    """Copy the official layout out of an archive or folder into `<root>/oxford-iiit-pet`, checked, in one piece.
+    """Take a data set out of an archive or folder into `<root>/oxford-iiit-pet`, checked, in one piece.
 
-    The layout is found under whatever top folder it has.
+    The official layout is copied, and images and masks in groups are brought into it (see `import_groups`); either
+    is found under whatever top folder it has.
     """
+
+    def take(folder: Path, target: Path, unpacked: bool) -> None:
+        if (place := find_layout(folder)) is not None:
+            _copy_listed(place, target, move=unpacked)
+        elif (place := find_groups(folder)) is not None:
+            write_groups(place, target)
+        else:
+            raise LabError(
+                f"{source}: no folder there holds images/ and annotations/ with {', '.join(LISTS)}, nor "
+                "images/<group>/ and masks/<group>/; it is another data set"
+            )
+
+    _import(source, root, take)
+
+
+def import_groups(
+    source: str | Path, root: str | Path, seed: int = 0, test_share: float = 0.3, valid_share: float = 0.1
+) -> Pets:
+    """Bring images and masks in groups, in a folder or archive, into the one layout at `<root>/oxford-iiit-pet`.
+
+    The source holds `images/<group>/*.jpg|png`, `masks/<group>/*.png` of the same stems, whose values are class
+    indices (0 = background, 255 = ignored), and perhaps `classes.txt`, a name a line; without it the classes are
+    called `background`, `class 1`, ... If all masks together hold nothing but 0 and 255, and there are no names or
+    two, then 255 means class 1. Images are called `<group>_<stem>`, and a group takes the place of a breed.
+
+    Two splits are written, the same for the same seed on every machine: `inside-groups` (`split_inside_groups`)
+    and `by-group` (`split_by_group`), whose test part is also that of the official lists.
+
+    Raises:
+        LabError: an image has no mask or a mask no image, their sizes differ, a group is empty, there are fewer
+            than 3 groups, or `root` holds a data set. Nothing is left behind then.
+    """
+    source, root = Path(source).expanduser(), Path(root).expanduser()
+    if (root / LAYOUT).exists():
+        raise LabError(f"{root / LAYOUT}: there are data already; delete that folder to replace them")
+
+    def take(folder: Path, target: Path, _: bool) -> None:
+        place = find_groups(folder)
+        if place is None:
+            raise LabError(
+                f"{source}: no folder there holds images/<group>/ and masks/<group>/; it is another data set"
+            )
+        write_groups(place, target, seed, test_share, valid_share)
+
+    _import(source, root, take)
+    return open_pets(root)
+
+
+def _import(source: Path, root: Path, take: Callable[[Path, Path, bool], None]) -> None:
+    """Let `take(folder, target, unpacked)` fill the layout from the source's folder; it appears whole or not at all."""
     if not source.exists():
         raise LabError(f"{source}: no such archive or folder")
     try:
@@ -85,15 +133,11 @@ def import_pets(source: Path, root: Path) -> None:
             unpacked = Path(work) / "unpacked"
             if source.is_file():
                 unpack(source, unpacked)
-                folder = find_layout(unpacked, source)
             elif archives := _official_archives(source):
                 for archive in archives:
                     unpack(archive, unpacked)
-                folder = find_layout(unpacked, source)
-            else:
-                folder = find_layout(source, source)
             chosen = Path(work) / LAYOUT
-            _copy_listed(folder, chosen, move=folder.is_relative_to(unpacked))
+            take(unpacked if unpacked.exists() else source, chosen, unpacked.exists())
             os.replace(chosen, root / LAYOUT)
     except OSError as error:
         raise LabError(f"{root}: the data could not be written there ({error}); nothing was left behind") from None
@@ -124,56 +168,19 @@ def unpack(archive: Path, target: Path) -> None:
         ) from None
 
 
-def find_layout(folder: Path, source: Path) -> Path:
-    """The folder below (or at) `folder` that holds `images/` and `annotations/` with the lists."""
+def find_layout(folder: Path) -> Path | None:
+    """The folder below (or at) `folder` that holds `images/` and `annotations/` with the lists, if any."""
     for candidate in (folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and p.name == "annotations")):
         place = candidate.parent if candidate.name == "annotations" and candidate != folder else candidate
         if (place / "images").is_dir() and all((place / "annotations" / name).is_file() for name in LISTS):
             return place
-    raise LabError(
-        f"{source}: no folder there holds images/ and annotations/ with {', '.join(LISTS)}; it is another data set"
-    )
+    return None
 
 
-@dataclass(frozen=True)
-class Report:
-    """What `check_pets` found."""
-
-    images: int
-    problems: tuple[str, ...]
-    """One sentence each."""
-    empty: tuple[str, ...]
-    """Names of images whose trimap is all background."""
-    not_jpeg: tuple[str, ...]
-    """Names whose file is called `.jpg` and is something else; they are read all the same."""
-
-
-def check_pets(pets: Pets, watch: Callable[[Iterable], Iterable] = iter) -> Report:
-    """Decode every image and trimap and compare their sizes and the lists."""
-    empty, not_jpeg, problems = [], [], []
-
-    def look(position: int) -> tuple[str | None, bool, bool]:
-        try:
-            image, trimap = pets.image(position), pets.trimap(position)
-        except LabError as error:
-            return str(error), False, False
-        with Image.open(pets.image_path(position)) as file:
-            other = file.format != "JPEG"
-        wrong = None
-        if image.shape[:2] != trimap.shape:
-            wrong = f"{pets.image_path(position)}: image {image.shape[:2]} and trimap {trimap.shape} differ in size"
-        return wrong, not (trimap != 2).any(), other
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(watch(pool.map(look, range(len(pets)))))
-    for pet, (wrong, is_empty, other) in zip(pets.items, found, strict=True):
-        problems += [wrong] if wrong else []
-        empty += [pet.name] if is_empty else []
-        not_jpeg += [pet.name] if other else []
-    for name in ("trainval.txt", "test.txt"):
-        unknown = [n for n in read_names(pets.folder / "annotations" / name) if n not in pets.positions]
-        problems += [f"{name}: {len(unknown)} names are not in list.txt: {', '.join(unknown[:5])}"] if unknown else []
-    return Report(len(pets), tuple(problems), tuple(empty), tuple(not_jpeg))
+def find_groups(folder: Path) -> Path | None:
+    """The folder below (or at) `folder` that holds `images/<group>/` and `masks/<group>/`, if any."""
+    above = sorted(p.parent for p in folder.rglob("masks") if p.is_dir())
+    return next((place for place in above if has_groups(place)), None)
 
 
 def _copy_listed(folder: Path, target: Path, move: bool) -> None:

@@ -1,6 +1,7 @@
 """From the array file to batches that a network takes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from labkit.data.arrays import Arrays
 from labkit.data.augment import Augment, augment_batch
 from labkit.data.pets import Pets
-from labkit.data.targets import mask_from_trimap
+from labkit.data.targets import class_names, has_foreground, mask_from_trimap
 
 
 class Batch(NamedTuple):
@@ -66,8 +67,22 @@ def batch_loader(arrays: Arrays, batches: Sequence[np.ndarray], workers: int = 0
     )
 
 
+@dataclass
+class RedrawCount:
+    """What `Augment.redraw` has done since the preparation was made."""
+
+    images: int = 0
+    """Images that were drawn anew, once or several times; an image counts once for each epoch."""
+    draws: int = 0
+    """Drawings that this took, besides the first of each image."""
+    given_up: int = 0
+    """Images whose mask was still empty after the last drawing; that drawing is used."""
+
+
 class Preparation:
     """Turns a `Batch` into what a network takes: normalised images and class-index masks.
+
+    `redraws` counts what `Augment.redraw` has done.
 
     Args:
         pets: the data set, for species and breeds.
@@ -75,10 +90,14 @@ class Preparation:
         mean: per channel, for images in [0, 1].
         std: per channel, likewise.
         device: where images and masks shall lie.
+
+    Raises:
+        LabError: the target is unknown, or not made from what the data hold.
     """
 
     def __init__(self, pets: Pets, target: str, mean: Sequence[float], std: Sequence[float], device="cpu"):
-        self.target, self.device = target, torch.device(device)
+        class_names(target, pets)  # refuses a target that does not fit the data
+        self.target, self.device, self.redraws = target, torch.device(device), RedrawCount()
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
         self.species, self.class_ids = torch.from_numpy(pets.species), torch.from_numpy(pets.class_ids)
@@ -89,9 +108,11 @@ class Preparation:
         """Images `float32 [B, 3, size, size]` and masks `int64 [B, size, size]` on the device.
 
         With `augment` the batch goes through `augment_batch`; `size` other than the arrays' also resizes.
+        With `augment.redraw` an image whose mask then has no foreground is augmented anew, from its own numbers
+        for each attempt, so that the other images of its batch change nothing.
         """
-        images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-        trimaps = batch.trimaps.to(self.device, non_blocking=True)
+        raw_images = images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        raw_trimaps = trimaps = batch.trimaps.to(self.device, non_blocking=True)
         if augment is not None or (size or images.shape[-1]) != images.shape[-1]:
             images, trimaps = augment_batch(
                 images,
@@ -102,5 +123,29 @@ class Preparation:
                 positions=batch.positions,
                 size=size,
             )
-        species, class_ids = (ids[batch.positions].to(self.device) for ids in (self.species, self.class_ids))
-        return (images - self.mean) / self.std, mask_from_trimap(trimaps, self.target, species, class_ids)
+        masks = self._masks(trimaps, batch.positions)
+        for attempt in range(1, augment.redraw + 1 if augment is not None else 0):
+            empty = torch.nonzero(~has_foreground(masks))[:, 0]
+            if len(empty) == 0:
+                break
+            positions = batch.positions[empty.cpu()]
+            images[empty], trimaps = augment_batch(
+                raw_images[empty],
+                raw_trimaps[empty],
+                augment,
+                seed=seed,
+                epoch=epoch,
+                positions=positions,
+                size=size,
+                attempt=attempt,
+            )
+            masks[empty] = self._masks(trimaps, positions)
+            self.redraws.draws += len(empty)
+            self.redraws.images += len(empty) if attempt == 1 else 0
+            if attempt == augment.redraw:
+                self.redraws.given_up += int((~has_foreground(masks[empty])).sum())
+        return (images - self.mean) / self.std, masks
+
+    def _masks(self, trimaps: Tensor, positions: Tensor) -> Tensor:
+        species, class_ids = (ids[positions].to(self.device) for ids in (self.species, self.class_ids))
+        return mask_from_trimap(trimaps, self.target, species, class_ids)

@@ -11,6 +11,7 @@ import numpy as np
 from labkit.data.images import read_image, read_trimap
 from labkit.errors import LabError
 from labkit.files import home
+from labkit.metrics import IGNORED
 
 SPECIES = {1: "cat", 2: "dog"}
 PARTS = ("train", "valid", "test")
@@ -36,6 +37,8 @@ class Pet:
 class Pets:
     """A data set in the official layout: `images/<name>.jpg`, `annotations/trimaps/<name>.png`, lists.
 
+    With `annotations/classes.txt`, the files in `trimaps/` hold class indices instead: 0 = background, 255 = ignored.
+
     `items` are the lines of `annotations/list.txt` in their order; every "position" elsewhere in the lab
     is an index into it.
     """
@@ -60,6 +63,16 @@ class Pets:
         return dict(sorted({pet.class_id: pet.breed for pet in self.items}.items()))
 
     @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the class indices 0, 1, ... in the masks; empty where `trimaps/` holds trimaps.
+
+        Raises:
+            LabError: `annotations/classes.txt` is damaged.
+        """
+        path = self.folder / "annotations" / "classes.txt"
+        return read_classes(path) if path.is_file() else ()
+
+    @cached_property
     def species(self) -> np.ndarray:
         """Species of every item, `int64 [N]`: 1 = cat, 2 = dog."""
         return np.array([pet.species for pet in self.items], dtype=np.int64)
@@ -72,9 +85,8 @@ class Pets:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all names and file sizes: the same on every machine that holds the same files."""
-        return _digest(
-            f"{p.name} {_size(self.image_path(i))} {_size(self.trimap_path(i))}" for i, p in enumerate(self.items)
-        )
+        files = [f"{p.name} {_size(self.image_path(i))} {_size(self.trimap_path(i))}" for i, p in enumerate(self.items)]
+        return _digest([*files, *self.classes])
 
     def image_path(self, position: int) -> Path:
         """The image's file; it is called `.jpg` whatever it really is."""
@@ -89,8 +101,12 @@ class Pets:
         return read_image(self.image_path(position), self.trimap_path(position))
 
     def trimap(self, position: int) -> np.ndarray:
-        """The raw trimap as `uint8 [H, W]`: 1 = pet, 2 = background, 3 = border."""
-        return read_trimap(self.trimap_path(position))
+        """The raw trimap as `uint8 [H, W]`: 1 = pet, 2 = background, 3 = border; or class indices (see `classes`)."""
+        return read_trimap(self.trimap_path(position), len(self.classes))
+
+    def is_empty(self, trimap: np.ndarray) -> bool:
+        """Whether a raw trimap (or mask of class indices) shows nothing but background (and ignored pixels)."""
+        return bool(np.isin(trimap, (0, IGNORED) if self.classes else (2,)).all())
 
     def split(self, part: str, family: str = "official") -> np.ndarray:
         """Positions of the images of one part of a split, `int64 [N]`, in the order of its list.
@@ -200,6 +216,22 @@ def read_list(path: Path) -> tuple[Pet, ...]:
 def read_names(path: Path) -> list[str]:
     """Names in a list file: the first word of each line; `#` begins a comment, a `.jpg` at the end is cut."""
     return [line.split()[0].removesuffix(".jpg") for _, line in _lines(path)]
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Names of the classes in `classes.txt`: line i names the class index i, the first is the background.
+
+    Raises:
+        LabError: there are fewer than 2 names or more than 255, one is missing, or one stands twice.
+    """
+    names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines())
+    if not 2 <= len(names) <= IGNORED:
+        raise LabError(f"{path}: {len(names)} class names; write the background and 1 to 254 classes, one a line")
+    if "" in names or len(set(names)) < len(names):
+        raise LabError(
+            f"{path}: each line names one class index, and no two alike, found {', '.join(map(repr, names))}"
+        )
+    return names
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from labkit.data.arrays import Arrays, load_arrays
+from labkit.data.images import TRIMAP_VALUES
 from labkit.data.pets import PARTS, SPECIES, Pets
 
 
@@ -40,7 +41,8 @@ def pet_table(pets: Pets, arrays: Arrays | None = None) -> pd.DataFrame:
     """One row an image: `name, breed, species, height, width`; with arrays also the shares of its trimap.
 
     Sizes are read from the files' headers. `pet`, `border`, `background` are shares of the pixels; an image
-    whose trimap has neither pet nor border is `empty`.
+    whose trimap has neither pet nor border is `empty`. Data with classes of their own have a column
+    `share of <class>` for each instead, and an image with no class but the background is `empty`.
     """
     rows = []
     for position, pet in enumerate(pets.items):
@@ -48,39 +50,53 @@ def pet_table(pets: Pets, arrays: Arrays | None = None) -> pd.DataFrame:
             width, height = trimap.size
         rows.append((pet.name, pet.breed, SPECIES[pet.species], height, width))
     table = pd.DataFrame(rows, columns=["name", "breed", "species", "height", "width"])
-    if arrays is not None:
+    if arrays is not None and pets.classes:
+        shares = trimap_shares(arrays, tuple(range(len(pets.classes))))
+        for name, share in zip(pets.classes, shares.T, strict=True):
+            table[f"share of {name}"] = share
+        table["empty"] = shares[:, 1:].sum(1) == 0
+    elif arrays is not None:
         shares = trimap_shares(arrays)
         table["pet"], table["background"], table["border"] = shares.T
         table["empty"] = (shares[:, 0] + shares[:, 2]) == 0
     return table
 
 
-def trimap_shares(arrays: Arrays) -> np.ndarray:
-    """Share of the trimap values 1, 2, 3 in each image, `float64 [N, 3]`."""
-    counts = [[(trimap == value).sum() for value in (1, 2, 3)] for trimap in arrays.trimaps]
+def trimap_shares(arrays: Arrays, values: tuple[int, ...] = TRIMAP_VALUES) -> np.ndarray:
+    """Share of each of the values (1, 2, 3 of trimaps, or class indices) in each image, `float64 [N, len(values)]`."""
+    counts = [[(trimap == value).sum() for value in values] for trimap in arrays.trimaps]
     return np.array(counts) / arrays.size**2
 
 
 def describe_pets(pets: Pets, size: int = 128, watch: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
     """The data set in plain facts, for people and as JSON; colours and shares are counted at `size` pixels.
 
-    Mean, deviation and foreground are of the training images of the official split alone.
+    Mean, deviation and foreground are of the training images of the official split alone. Data with classes of
+    their own give each class's share of the pixels instead of species and foreground.
     """
     arrays, train = load_arrays(pets, size, watch), pets.split("train")
     colours, table = colour_statistics(arrays, train), pet_table(pets, arrays)
-    strict, border = table["pet"].iloc[train].mean(), table["border"].iloc[train].mean()
+    if pets.classes:
+        shares = {name: round(float(table[f"share of {name}"].iloc[train].mean()), 4) for name in pets.classes}
+        kinds, foreground = {"classes": len(pets.classes)}, {"class_shares": shares}
+    else:
+        strict, border = table["pet"].iloc[train].mean(), table["border"].iloc[train].mean()
+        kinds = {"species": table["species"].value_counts().sort_index().to_dict()}
+        foreground = {
+            "foreground_with_border": round(float(strict + border), 4),
+            "foreground_strict": round(float(strict), 4),
+        }
     return {
         "data": pets.label,
         "images": len(pets),
         "split": {part: len(pets.split(part)) for part in PARTS},
         "breeds": len(pets.breeds),
-        "species": table["species"].value_counts().sort_index().to_dict(),
+        **kinds,
         "height": _range(table["height"]),
         "width": _range(table["width"]),
         "train_mean": [round(v, 4) for v in colours.mean],
         "train_std": [round(v, 4) for v in colours.std],
-        "foreground_with_border": round(float(strict + border), 4),
-        "foreground_strict": round(float(strict), 4),
+        **foreground,
         "empty_masks": table["name"][table["empty"]].tolist(),
     }
 

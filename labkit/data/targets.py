@@ -1,4 +1,4 @@
-"""What a trimap asks the network for: six targets made from the same three values."""
+"""What a trimap asks the network for: six targets made from the same three values, and class masks as they are."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Target:
 
     name: str
     classes: tuple[str, ...]
-    """Names of the class indices 0, 1, ...; empty where the data decide (breeds)."""
+    """Names of the class indices 0, 1, ...; empty where the data decide (breeds, class masks)."""
     meaning: str
 
 
@@ -29,18 +29,34 @@ TARGETS = {
         Target("trimap", ("background", "pet", "border"), "the trimap's three values as three classes"),
         Target("species", ("background", "cat", "dog"), "trimap 1 and 3 as cat or dog"),
         Target("breed", (), "trimap 1 and 3 as one of the breeds"),
+        Target("mask", (), "class indices as they are, in data with annotations/classes.txt instead of trimaps"),
     )
 }
 
 
 def class_names(target: str, pets: Pets) -> tuple[str, ...]:
-    """Names of a target's classes; for `breed`, background and the breeds of the data."""
+    """Names of a target's classes; for `breed`, background and the breeds of the data; for `mask`, the data's own.
+
+    Raises:
+        LabError: there is no such target, or the data have not what it is made from.
+    """
     if target not in TARGETS:
         raise LabError(f"no target {target!r}; choose one of {', '.join(TARGETS)}")
+    if (target == "mask") != bool(pets.classes):
+        held = "masks of class indices" if pets.classes else "trimaps (no annotations/classes.txt)"
+        fits = "'mask'" if pets.classes else ", ".join(name for name in TARGETS if name != "mask")
+        raise LabError(f"{pets.folder}: holds {held}, which target {target!r} is not made from; use {fits}")
+    if target == "mask":
+        return pets.classes
     if target == "breed":
         highest = max(pets.breeds)
         return ("background", *(pets.breeds.get(i, f"(no breed {i})") for i in range(1, highest + 1)))
     return TARGETS[target].classes
+
+
+def has_foreground(masks: Tensor) -> Tensor:
+    """Which masks `int64 [B, H, W]` hold a class besides background and ignored pixels, `bool [B]`."""
+    return ((masks != 0) & (masks != IGNORED)).flatten(1).any(dim=1)
 
 
 def mask_from_trimap(
@@ -50,6 +66,7 @@ def mask_from_trimap(
 
     Args:
         trimap: integers `[B, H, W]`: 1 = pet, 2 = background, 3 = border; 0 (outside the picture) is background.
+            For the target `mask`, class indices, 0 = background, 255 = ignored.
         target: a key of `TARGETS`.
         species: `int64 [B]`, 1 = cat, 2 = dog; for the target `species`.
         class_id: `int64 [B]`, the breed from 1; for the target `breed`.
@@ -59,6 +76,8 @@ def mask_from_trimap(
     """
     pet, border = trimap == 1, trimap == 3
     match target:
+        case "mask":
+            return trimap.long()
         case "foreground":
             return (pet | border).long()
         case "foreground_strict":

@@ -15,7 +15,7 @@ from labkit.files import home
 from labkit.models import NETWORKS
 
 Positive = Annotated[int, Field(ge=1)]
-TargetName = Literal["foreground", "foreground_strict", "border_ignored", "trimap", "species", "breed"]
+TargetName = Literal["foreground", "foreground_strict", "border_ignored", "trimap", "species", "breed", "mask"]
 LossName = Literal["cross-entropy", "bce", "dice", "bce+dice", "cross-entropy+dice"]
 NetworkName = Literal["unet", "paper_unet", "resnet34_unet", "report_resnet34_unet", "attention_unet", "encoder_unet"]
 assert set(get_args(TargetName)) == set(TARGETS)
@@ -110,10 +110,11 @@ class Recipe(Table):
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         classes, loss, sizes = getattr(self.model, "classes", None), self.training.loss, self.training.sizes
-        binary = TARGETS[self.data.target].classes == ("background", "pet")
+        names = TARGETS[self.data.target].classes  # none where the data decide: `resolved_classes` judges those
+        binary = names == ("background", "pet")
         if classes is not None and classes > 2 and binary:
             raise ValueError(f"model.classes: {classes} classes for the binary target {self.data.target!r}; use 1 or 2")
-        if not binary and (classes == 1 or "bce" in loss):
+        if names and not binary and (classes == 1 or "bce" in loss):
             raise ValueError(
                 f"target {self.data.target!r} has several classes: use a cross-entropy loss and leave classes out"
             )
@@ -148,10 +149,19 @@ class Recipe(Table):
         return checked(given, "the changed recipe")
 
     def resolved_classes(self, names: tuple[str, ...]) -> int:
-        """Channels of the logits for a target whose classes have these names."""
-        given = getattr(self.model, "classes", None)
-        if len(names) == 2:
-            return given or (2 if self.training.loss.startswith("cross-entropy") else 1)
+        """Channels of the logits for a target whose classes have these names.
+
+        Raises:
+            LabError: `model.classes` or the loss does not fit as many classes.
+        """
+        given, loss = getattr(self.model, "classes", None), self.training.loss
+        if len(names) == 2 and given in (None, 1, 2):
+            return given or (2 if loss.startswith("cross-entropy") else 1)
+        if "bce" in loss and len(names) > 2:
+            raise LabError(
+                f"training.loss: {loss} takes two classes, but target {self.data.target!r} has {len(names)} in these "
+                "data; use a cross-entropy loss"
+            )
         if given not in (None, len(names)):
             raise LabError(
                 f"model.classes: {given}, but target {self.data.target!r} has {len(names)} classes; leave it out"
@@ -184,7 +194,10 @@ def load_recipe(recipe: str | Path) -> Recipe:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (home() / "recipes").glob("*.toml")))
         raise LabError(f"no recipe {str(recipe)!r}: neither a file nor one of {known}")
-    return parse_recipe(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return parse_recipe(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise LabError(f"{path}: not a text file; a recipe is TOML in UTF-8") from None
 
 
 def parse_recipe(text: str, origin: str) -> Recipe:
