@@ -4,6 +4,7 @@ from labkit.training.hardware import choose_device, choose_precision, describe, 
 from labkit.training.loop import Epoch, autocast, fit, resolve, train_step, valid_scores
 from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
 from labkit.training.optimisers import build_average, build_optimiser, build_schedule
+from labkit.training.processes import Processes, join_processes, leave_processes
 from labkit.training.recipe import Recipe, load_recipe, parse_recipe
 from labkit.training.runs import (
     HISTORY,
@@ -20,6 +21,7 @@ __all__ = [
     "HISTORY",
     "LOSSES",
     "Epoch",
+    "Processes",
     "Recipe",
     "Run",
     "autocast",
@@ -36,6 +38,8 @@ __all__ = [
     "dice_loss",
     "environment",
     "fit",
+    "join_processes",
+    "leave_processes",
     "load_recipe",
     "open_run",
     "parse_recipe",

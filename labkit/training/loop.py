@@ -6,10 +6,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from labkit.data import (
+    Arrays,
     Batch,
     Pets,
     Preparation,
@@ -19,22 +24,14 @@ from labkit.data import (
     colour_statistics,
     load_arrays,
 )
-from labkit.errors import LabError
-from labkit.files import write_text
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask, resize_logits
-from labkit.training.hardware import choose_device, choose_precision, environment
+from labkit.training.checkpoints import run_in_progress
+from labkit.training.hardware import choose_device, choose_precision
 from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimisers import build_average, build_optimiser, build_schedule
+from labkit.training.processes import ALONE, Processes, join_processes
 from labkit.training.recipe import FIXED_SCALES, Recipe
-from labkit.training.runs import (
-    HISTORY,
-    build_network,
-    load_checkpoint,
-    save_checkpoint,
-    save_weights,
-    write_history,
-    write_json,
-)
+from labkit.training.runs import HISTORY, build_network
 
 Watch = Callable[[Iterable[Batch], int], Iterable[Batch]]
 
@@ -107,138 +104,139 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train a network; yields one record an epoch, so that whoever iterates draws, prints or stops.
 
+    Under `torchrun` every process takes its part of each batch, and the first one writes.
+
     Args:
         recipe: what to do; completed by `resolve`.
         pets: the data set; its test images are not touched.
         run: the run folder to write; None writes nothing.
         device: `auto`, `cpu`, `cuda` ...
-        resume: go on after the last epoch of a run folder that already holds one.
+        resume: go on after the last epoch of the run folder; begin where there is none yet.
         watch: wraps the batches of each epoch, such as a progress bar: `watch(batches, epoch)`.
 
     Raises:
-        LabError: the run folder already holds a run, or one of another recipe; or the loss is not finite.
+        LabError: the run folder holds a run already, or one of another recipe, or another process trains there;
+            the loss is not finite; the memory does not suffice.
+        Interrupted: somebody stopped it; all epochs up to then are kept.
     """
     recipe = resolve(recipe, pets, device)
-    table = recipe.training
-    chosen = torch.device(table.device)
+    table, chosen = recipe.training, torch.device(recipe.training.device)
+    processes = join_processes(chosen)
     torch.manual_seed(table.seed)
     model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
     optimiser = build_optimiser(model, table)
     average = build_average(model, table.ema) if table.ema else None
     judged = average.module if average else model
-    loss = LOSSES[table.loss]
 
     arrays = load_arrays(pets, recipe.data.image_size)
     prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     train, valid = (pets.split(part, recipe.data.split) for part in ("train", "valid"))
-    batches_per_epoch = len(batch_positions(train, table.batch_size))
-    steps_per_epoch = -(-batches_per_epoch // table.accumulate)
+    steps_per_epoch = -(-len(batch_positions(train, table.batch_size)) // table.accumulate)
     schedule = build_schedule(optimiser, table, steps_per_epoch * table.epochs)
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule} | ({"average": average} if average else {})
 
-    history, best = _start(run, recipe, parts, resume, chosen)
-    for epoch in range(len(history) + 1, table.epochs + 1):
-        began = time.perf_counter()
-        torch.manual_seed(table.seed * 1_000_003 + epoch)  # dropout, the same in a resumed run
-        size = recipe.size_of_epoch(epoch)
-        batches = batch_loader(arrays, batch_positions(train, table.batch_size, table.seed, epoch))
-        model.train()
-        losses = []
-        for step, batch in enumerate(watch(batches, epoch), start=1):
-            images, masks = prepare(batch, recipe.data.augment, table.seed, epoch, size)
-            images = images.contiguous(memory_format=torch.channels_last)
-            together = min(table.accumulate, batches_per_epoch - (step - 1) // table.accumulate * table.accumulate)
-            losses.append(train_step(model, images, masks, loss, table.precision, together))
-            if step % table.accumulate == 0 or step == batches_per_epoch:
-                optimiser.step()
-                optimiser.zero_grad()
-                schedule.step()
-                if average:
-                    average.update_parameters(model)
-        step_losses = torch.stack(losses)  # one host round trip an epoch, not one a step
-        train_loss = step_losses.mean().item()
-        trained = time.perf_counter() - began
-        if not torch.isfinite(step_losses).all():
-            raise LabError(f"epoch {epoch}: the loss is {train_loss} at learning rate {table.learning_rate}; lower it")
+    with run_in_progress(run, recipe, chosen, parts, resume, processes) as kept:
+        trainer = Trainer(recipe, model, processes.wrap(model), optimiser, schedule, average, prepare, processes)
+        for epoch in range(len(kept.history) + 1, table.epochs + 1):
+            began = time.perf_counter()
+            torch.manual_seed(table.seed * 1_000_003 + epoch)  # dropout, the same in a resumed run
+            size = recipe.size_of_epoch(epoch)
+            losses = trainer.epoch(arrays, batch_positions(train, table.batch_size, table.seed, epoch), epoch, watch)
+            trained = time.perf_counter() - began
+            judge = valid_scores(judged, arrays, valid, prepare, recipe, size, processes)
+            better = (size, judge["dice"]) > kept.best  # an epoch at a larger size beats all at smaller ones
+            record = Epoch(
+                epoch=epoch,
+                seconds=time.perf_counter() - began,
+                images_per_second=len(train) / trained,
+                learning_rate=schedule.get_last_lr()[0],
+                train_loss=losses.mean().item(),
+                valid_loss=judge["loss"],
+                valid_dice=judge["dice"],
+                valid_iou=judge["iou"],
+                best=better,
+                step_losses=tuple(losses.tolist()),
+            )
+            kept.keep(parts, judged, record.row(), (size, judge["dice"]) if better else None)
+            yield record
 
-        judge = valid_scores(judged, arrays, valid, prepare, recipe, size)
-        better = (size, judge["dice"]) > best
-        best = max(best, (size, judge["dice"]))  # an epoch at a larger size beats all at smaller ones
-        record = Epoch(
-            epoch=epoch,
-            seconds=time.perf_counter() - began,
-            images_per_second=len(train) / trained,
-            learning_rate=schedule.get_last_lr()[0],
-            train_loss=train_loss,
-            valid_loss=judge["loss"],
-            valid_dice=judge["dice"],
-            valid_iou=judge["iou"],
-            best=better,
-            step_losses=tuple(step_losses.tolist()),
-        )
-        history.append(record.row())
-        if run is not None:
-            _keep(Path(run), recipe, parts, judged, history, best, record)
-        yield record
+
+@dataclass
+class Trainer:
+    """What takes part in a training step."""
+
+    recipe: Recipe
+    model: nn.Module
+    parallel: nn.Module
+    """The model as it is called: on several processes it averages the gradients."""
+    optimiser: Optimizer
+    schedule: LRScheduler
+    average: AveragedModel | None
+    prepare: Preparation
+    processes: Processes
+
+    def epoch(self, arrays: Arrays, batches: list[np.ndarray], epoch: int, watch: Watch) -> Tensor:
+        """Train on every batch once; returns the loss of each, on the CPU.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        table, size = self.recipe.training, self.recipe.size_of_epoch(epoch)
+        loss, losses = LOSSES[table.loss], []
+        shares = self.processes.share(batches)
+        self.model.train()
+        for step, batch in enumerate(watch(batch_loader(arrays, shares), epoch), start=1):
+            images, masks = self.prepare(batch, self.recipe.data.augment, table.seed, epoch, size)
+            images = images.contiguous(memory_format=torch.channels_last)
+            together = min(table.accumulate, len(batches) - (step - 1) // table.accumulate * table.accumulate)
+            # gradients are averaged over the processes, whose parts may differ by an image
+            part = len(images) * self.processes.size / len(batches[step - 1])
+            losses.append(part * train_step(self.parallel, images, masks, loss, table.precision, together / part))
+            # asking a GPU for a number makes it wait: not in every step
+            if images.device.type == "cpu" or step % 16 == 0 or step == len(batches):
+                self._refuse_what_is_not_finite(losses, epoch, step)
+            if step % table.accumulate == 0 or step == len(batches):
+                self.optimiser.step()
+                self.optimiser.zero_grad()
+                self.schedule.step()
+                if self.average:
+                    self.average.update_parameters(self.model)
+        for network in (self.model, self.average) if self.average else (self.model,):
+            self.processes.same_buffers(network)
+        return self.processes.total(torch.stack(losses)).cpu() / self.processes.size
+
+    def _refuse_what_is_not_finite(self, losses: list[Tensor], epoch: int, step: int) -> None:
+        latest = torch.stack(losses[-16:])
+        if not torch.isfinite(latest).all():
+            first = step - len(latest) + 1 + int(torch.isfinite(latest).long().argmin())
+            rate = self.schedule.get_last_lr()[0]
+            raise FloatingPointError(
+                f"epoch {epoch}, step {first}: the loss is {losses[first - 1]:g} at learning rate {rate:g}"
+            )
 
 
 @torch.no_grad()
 def valid_scores(
-    model: nn.Module, arrays, positions, prepare: Preparation, recipe: Recipe, size: int
+    model: nn.Module,
+    arrays: Arrays,
+    positions: np.ndarray,
+    prepare: Preparation,
+    recipe: Recipe,
+    size: int,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """Loss, per-image Dice and IoU of images at `positions`, fed at `size`, scored at the recipe's image size."""
     model.eval()
-    loss, counts, losses, seen = LOSSES[recipe.training.loss], [], [], []
-    for batch in batch_loader(arrays, batch_positions(positions, max(32, recipe.training.batch_size))):
+    loss, sums = LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
+    mine = positions[processes.rank :: processes.size]
+    for batch in batch_loader(arrays, batch_positions(mine, max(32, recipe.training.batch_size))):
         _, masks = prepare(batch)
         images, _ = prepare(batch, size=size)
         with autocast(images.device, recipe.training.precision):
             logits = model(images.contiguous(memory_format=torch.channels_last))
         logits = resize_logits(logits.float(), masks.shape[-2:])
-        losses.append(loss(logits, masks))
-        seen.append(len(images))
-        counts.append(overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1])))
-    counts = torch.cat(counts)
-    weights = torch.tensor(seen, device=counts.device) / len(positions)
-    return {
-        "loss": (torch.stack(losses) * weights).sum().item(),
-        "dice": per_image(dice_score, counts).mean().item(),
-        "iou": per_image(iou_score, counts).mean().item(),
-    }
-
-
-def _start(run, recipe: Recipe, parts: dict[str, Any], resume: bool, device: torch.device) -> tuple[list, tuple]:
-    """Begin or take up a run folder; returns the history so far and the best (size, Dice)."""
-    if run is None:
-        return [], (0, -1.0)
-    run = Path(run)
-    if resume and (run / "last.pt").exists():
-        state = load_checkpoint(run / "last.pt")
-        if state["recipe"] != recipe.toml():
-            raise LabError(
-                f"{run}: holds a run of another recipe or data; choose another --run, or train with its own recipe.toml"
-            )
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        return state["history"], tuple(state["best"])
-    # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
-    if (run / "history.csv").exists() or ((run / "best.safetensors").exists() and not resume):
-        raise LabError(f"{run}: already holds a run; choose another --run, delete it, or go on with --resume")
-    write_text(run / "recipe.toml", recipe.toml())
-    write_json(run / "environment.json", environment(device))
-    return [], (0, -1.0)
-
-
-def _keep(run: Path, recipe: Recipe, parts: dict[str, Any], judged, history: list, best: tuple, record: Epoch) -> None:
-    from torch.utils.tensorboard import SummaryWriter  # a second to import, and only runs on disk need it
-
-    if record.best:
-        facts = {"epoch": record.epoch, "valid_dice": record.valid_dice}
-        save_weights(run / "best.safetensors", judged, recipe, **facts)
-    states = {name: part.state_dict() for name, part in parts.items()}
-    save_checkpoint(run / "last.pt", {"recipe": recipe.toml(), "history": history, "best": list(best), **states})
-    write_history(run / "history.csv", history)
-    with SummaryWriter(str(run / "tensorboard"), filename_suffix=f".{record.epoch}") as board:
-        for key, value in record.row().items():
-            if key != "epoch":
-                board.add_scalar(key, value, record.epoch)
+        counts = overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1]))
+        scores = per_image(dice_score, counts).sum(), per_image(iou_score, counts).sum()
+        sums += torch.stack([loss(logits, masks).double() * len(masks), *scores])
+    loss, dice, iou = (processes.total(sums) / len(positions)).tolist()
+    return {"loss": loss, "dice": dice, "iou": iou}

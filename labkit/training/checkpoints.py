@@ -1,0 +1,195 @@
+"""A run folder while its training goes on: locked, begun or taken up again, added to after each epoch."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from labkit.errors import Interrupted, LabError
+from labkit.files import write_text
+from labkit.training.hardware import environment
+from labkit.training.processes import Processes
+from labkit.training.recipe import Recipe, parse_recipe
+from labkit.training.runs import load_checkpoint, save_checkpoint, save_weights, write_history, write_json
+
+
+class RunInProgress:
+    """What a training has kept so far, and where it keeps more.
+
+    Args:
+        path: the run folder; None keeps nothing.
+        recipe: the resolved recipe.
+        first: whether this is the process that writes.
+    """
+
+    def __init__(self, path: Path | None, recipe: Recipe, first: bool = True):
+        self.path, self.recipe = path, recipe
+        self.writes = first and path is not None
+        self.history: list[dict[str, Any]] = []
+        self.best: tuple[int, float] = (0, -1.0)
+        """Size in pixels and Dice of the best epoch: one at a larger size beats all at smaller ones."""
+
+    def take_up(self, parts: dict[str, Any]) -> None:
+        """Read the last checkpoint back into model, optimiser, schedule and average.
+
+        Raises:
+            LabError: it is damaged, or one of another recipe, data or network.
+        """
+        state = load_checkpoint(self.path / "last.pt")
+        if changed := _first_difference(parse_recipe(state["recipe"], f"{self.path / 'last.pt'}"), self.recipe):
+            raise LabError(
+                f"{self.path}: holds a run of another recipe or data ({changed}); choose another --run, or train with "
+                "its own recipe.toml"
+            )
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise LabError(
+                f"{self.path / 'last.pt'}: the checkpoint is not one of this network ({str(error).splitlines()[0]}); "
+                "choose another --run"
+            ) from None
+        self.history, self.best = state["history"], tuple(state["best"])
+
+    def keep(self, parts: dict[str, Any], judged: nn.Module, row: dict[str, Any], best: tuple | None) -> None:
+        """Add an epoch: the best weights if `best` says that they are, the checkpoint, then what is only looked at.
+
+        The order makes every moment a good one to be killed in: until the checkpoint is in its place the epoch
+        counts as not done, and is done again to the same result.
+        """
+        self.best = best or self.best
+        if self.writes:
+            if best:
+                facts = {"epoch": row["epoch"], "valid_dice": row["valid_dice"]}
+                save_weights(self.path / "best.safetensors", judged, self.recipe, **facts)
+            states = {name: part.state_dict() for name, part in parts.items()}
+            history = [*self.history, row]
+            state = {"recipe": self.recipe.toml(), "history": history, "best": list(self.best), **states}
+            save_checkpoint(self.path / "last.pt", state)
+            write_history(self.path / "history.csv", history)
+            write_scalars(self.path / "tensorboard", row)
+        self.history.append(row)
+
+    def remark(self) -> str:
+        """What is kept, for the end of a message."""
+        if self.path is None or not self.history:
+            return "no epoch is kept"
+        epochs = f"epochs 1 to {len(self.history)} are" if len(self.history) > 1 else "epoch 1 is"
+        return f"{epochs} kept in {self.path}"
+
+
+def write_scalars(folder: Path, row: dict[str, Any]) -> None:
+    """An epoch's numbers for TensorBoard, in a file of their own, so that an epoch done again replaces its file."""
+    from torch.utils.tensorboard import SummaryWriter  # a second to import, and only runs on disk need it
+
+    suffix = f".{row['epoch']}"
+    for again in folder.glob(f"*{suffix}"):
+        again.unlink()
+    with SummaryWriter(str(folder), filename_suffix=suffix) as board:
+        for key, value in row.items():
+            if key != "epoch":
+                board.add_scalar(key, value, row["epoch"])
+
+
+@contextmanager
+def run_in_progress(
+    path: str | Path | None,
+    recipe: Recipe,
+    device: torch.device,
+    parts: dict[str, Any],
+    resume: bool,
+    processes: Processes,
+) -> Iterator[RunInProgress]:
+    """Open a run folder for a training; whatever ends the block, the error says what is kept.
+
+    Args:
+        path: the run folder; None keeps nothing.
+        recipe: the resolved recipe.
+        device: what the training runs on.
+        parts: model, optimiser, schedule, average: whatever has a state.
+        resume: take up the run that is there; where none is, begin one.
+        processes: which train together; the first one writes, and keeps all others out.
+
+    Raises:
+        LabError: another process trains there, or there is a run already and `resume` is not set, or one that
+            cannot be taken up; the loss is not finite; the memory does not suffice.
+        Interrupted: the user stopped it.
+    """
+    run = RunInProgress(None if path is None else Path(path), recipe, processes.first)
+    with _locked(run.path) if run.writes else nullcontext():
+        if run.path is not None:
+            _start(run, device, parts, resume)
+        try:
+            yield run
+        except FloatingPointError as error:
+            raise LabError(f"{error}; lower it ({run.remark()})") from None
+        except KeyboardInterrupt:
+            how = "go on with --resume, in a notebook with fit(..., resume=True)"
+            raise Interrupted(f"{run.remark()}; {how}" if run.history and path else run.remark()) from None
+        except RuntimeError as error:
+            if (lacking := shortage(error)) is None:
+                raise
+            table = recipe.training
+            smaller = max(1, table.batch_size // 2)
+            raise LabError(
+                f"out of memory ({lacking}); try training.batch_size = {smaller} with training.accumulate = "
+                f"{table.accumulate * table.batch_size // smaller}, which keeps the effective batch ({run.remark()})"
+            ) from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        held = FileLock(path / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise LabError(f"{path}: another process is training there; wait for it or choose another --run") from None
+    except OSError as error:
+        raise LabError(f"{path}: cannot be written ({error.strerror}); choose another --run") from None
+    with held:
+        for half_written in path.glob(".*.*.*"):  # by a process that was killed; nobody else is at work here
+            half_written.unlink()
+        yield
+
+
+def _start(run: RunInProgress, device: torch.device, parts: dict[str, Any], resume: bool) -> None:
+    path = run.path
+    if resume and (path / "last.pt").exists():
+        run.take_up(parts)
+        if run.writes and run.history:  # a kill may have come between the checkpoint and these
+            write_history(path / "history.csv", run.history)
+            write_scalars(path / "tensorboard", run.history[-1])
+    # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
+    elif (path / "history.csv").exists() or ((path / "best.safetensors").exists() and not resume):
+        how = "its last.pt is missing, so that it cannot go on" if resume else "go on with --resume"
+        raise LabError(f"{path}: already holds a run; choose another --run, delete it, or {how}")
+    elif run.writes:
+        write_text(path / "recipe.toml", run.recipe.toml())
+        write_json(path / "environment.json", environment(device))
+
+
+def _first_difference(old: Recipe, new: Recipe) -> str | None:
+    """The first key in which two recipes differ; the device may change, since a run can move."""
+    for table in ("data", "model", "training"):
+        one, other = getattr(old, table).model_dump(), getattr(new, table).model_dump()
+        for key in (*one, *(key for key in other if key not in one)):
+            if key != "device" and one.get(key) != other.get(key):
+                return f"{table}.{key} is {one.get(key)!r} there and {other.get(key)!r} here"
+    return None
+
+
+def shortage(error: RuntimeError) -> str | None:
+    """How much memory was asked for and was not there, from PyTorch's own words; None if it is another error."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        asked = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", text)
+        free = re.search(r"of which ([\d.]+ [KMG]iB) is free", text)
+        return f"{asked[1] if asked else 'more'} more asked for" + (f", {free[1]} free" if free else "")
+    if asked := re.search(r"you tried to allocate (\d+) bytes", text):
+        return f"{int(asked[1]) / 2**30:.1f} GiB more asked for"
+    return None

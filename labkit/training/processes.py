@@ -1,0 +1,76 @@
+"""One training on several processes, as `torchrun` starts them: PyTorch's DistributedDataParallel does the work."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from labkit.errors import LabError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """How many processes train together, and which of them this one is."""
+
+    size: int = 1
+    rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model, with gradients averaged over the processes in every backward pass."""
+        if self.size == 1:
+            return model
+        device = next(model.parameters()).device
+        return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+    def share(self, batches: list[np.ndarray]) -> list[np.ndarray]:
+        """This process's part of each batch: every image is met once, by one process."""
+        if self.size > 1 and min(map(len, batches)) < self.size:
+            raise LabError(
+                f"training.batch_size: batches of {min(map(len, batches))} cannot be shared by {self.size} processes; "
+                "take a larger batch_size or fewer processes"
+            )
+        return [np.array_split(batch, self.size)[self.rank] for batch in batches]
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over the processes."""
+        if self.size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def same_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's buffers, such as the running averages of batch norm."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+
+ALONE = Processes()
+
+
+def join_processes(device: torch.device) -> Processes:
+    """Join the processes that `torchrun` has started; alone when it has not.
+
+    The processes talk by nccl on GPUs and by gloo on CPUs.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return ALONE
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Processes(dist.get_world_size(), dist.get_rank())
+
+
+def leave_processes() -> None:
+    """Close the connections that `join_processes` has opened."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
