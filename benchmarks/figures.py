@@ -11,7 +11,7 @@ def main() -> None:
     """Six test pictures of the drawn sample, spread from the worst to the best, with what the network says."""
     pets, run = open_pets("sample"), analysis.open_run(analysis.committed_weights("sample"))
     predictor = analysis.load_predictor(run, "cpu", "float32")
-    _, table = analysis.evaluate(run, pets, device="cpu", precision="float32", keep=False)
+    table = analysis.evaluate(run, pets, device="cpu", precision="float32", keep=False).images
     ranked = table.sort_values(["dice", "name"])["name"].tolist()
     names = [ranked[round(i * (len(ranked) - 1) / 6)] for i in range(7)]
     columns = []

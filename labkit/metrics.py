@@ -11,6 +11,9 @@ prediction, in the truth.
 - **soft, per batch**: on probabilities instead of masks, pooled over a batch; here only because some reports
   used it. It depends on the batch size.
 
+With several classes each class is the foreground once, and the mean is over classes. All of it for pooled pixels
+follows from one table, the confusion matrix: which true class was called which.
+
 Source: Dice, "Measures of the Amount of Ecologic Association Between Species", Ecology 26 (1945).
 """
 
@@ -95,6 +98,47 @@ def per_image(score, counts: Tensor) -> Tensor:
 def pooled(score, counts: Tensor) -> float:
     """A score of the added-up counts `[N, classes - 1, 3]`; with several classes the mean over those that occur."""
     return per_image(score, counts.sum(0, keepdim=True)).item()
+
+
+def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """How many pixels of each true class were called which class.
+
+    Args:
+        prediction: class indices of any shape, each below `classes`.
+        truth: likewise; pixels with `IGNORED` are left out.
+        classes: how many there are, background included.
+
+    Returns:
+        `int64 [classes, classes]`: rows are true classes, columns predicted ones. Matrices of batches add up.
+    """
+    kept = truth != IGNORED
+    pairs = truth[kept].long() * classes + prediction[kept].long()
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+
+
+def class_counts(confusion: Tensor) -> Tensor:
+    """Intersection, prediction and truth of every class, background included, `int64 [C, 3]`, for Dice and IoU."""
+    return torch.stack([confusion.diagonal(), confusion.sum(0), confusion.sum(1)], dim=1)
+
+
+def pixel_accuracy(confusion: Tensor) -> float:
+    """Share of the pixels whose class is right. Four fifths of background make it high for nothing found."""
+    return (confusion.diagonal().sum() / confusion.sum()).item()
+
+
+def mean_iou(confusion: Tensor) -> float:
+    """The field's mIoU: the mean of the pooled IoU over classes, **background included**.
+
+    Only classes that occur, in truth or prediction, count. `pooled` is the same without the background.
+    Source: Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 88 (2010), section 4.2;
+    as a formula: Long et al., "Fully Convolutional Networks", CVPR 2015 (arXiv 1411.4038), section 5.
+    """
+    return pooled(iou_score, class_counts(confusion)[None])
+
+
+def mean_dice(confusion: Tensor) -> float:
+    """The mean of the pooled Dice over the classes that occur, **background included**; called macro F1, too."""
+    return pooled(dice_score, class_counts(confusion)[None])
 
 
 def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 0.0) -> Tensor:

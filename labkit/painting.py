@@ -13,7 +13,55 @@ ORANGE, SKY, GREEN, VERMILION, PURPLE, BLUE = (
     (204, 121, 167),
     (0, 114, 178),
 )
-CLASS_COLOURS = ((0, 0, 0), ORANGE, SKY, GREEN, VERMILION, PURPLE, BLUE)
+IGNORED = 255  # as in the masks; painted light grey
+
+
+def _spread_colours(given: Sequence[Sequence[int]], apart_from: Sequence[Sequence[int]], number: int) -> np.ndarray:
+    """`given` and after it colours each as far from all before (and from `apart_from`) as can be, `uint8 [number, 3]`.
+
+    Far is Euclidean in Oklab, where equal distances look equal (Ottosson, "A perceptual color space for image
+    processing", 2020); picking the farthest next is the idea of Glasbey et al., "Colour displays for categorical
+    images", Color Research and Application 32 (2007).
+    """
+    steps = np.arange(0, 256, 17)
+    candidates = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    candidates = candidates[_oklab(candidates)[:, 0] > 350]  # darker ones look black on a screen
+    places, chosen = _oklab(candidates), list(map(tuple, given))
+    nearest = np.full(len(candidates), np.iinfo(np.int64).max)
+    for colour in (*apart_from, *given):
+        nearest = np.minimum(nearest, ((places - _oklab(np.array(colour))) ** 2).sum(1))
+    while len(chosen) < number:
+        farthest = int(nearest.argmax())
+        chosen.append(tuple(candidates[farthest]))
+        nearest = np.minimum(nearest, ((places - places[farthest]) ** 2).sum(1))
+    return np.array(chosen, dtype=np.uint8)
+
+
+def _oklab(colours: np.ndarray) -> np.ndarray:
+    """sRGB `[..., 3]`, 0 to 255, in thousandths of Oklab; whole numbers, so that every machine picks the same."""
+    share = colours / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    cones = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566]]
+    cones += [[0.0883024619, 0.2817188376, 0.6299787005]]
+    axes = [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099]]
+    axes += [[0.0259040371, 0.7827717662, -0.8086757660]]
+    return (np.cbrt(linear @ np.array(cones).T) @ np.array(axes).T * 1000).round().astype(np.int64)
+
+
+CLASS_COLOURS = np.concatenate(
+    [
+        _spread_colours(
+            given=((0, 0, 0), ORANGE, SKY, GREEN, VERMILION, PURPLE, BLUE),
+            apart_from=((255, 255, 255), (200, 200, 200)),  # outlines and ignored pixels
+            number=IGNORED,
+        ),
+        np.full((1, 3), 200, dtype=np.uint8),
+    ]
+)
+"""The colour of each value of a mask, `uint8 [256, 3]`: background black, class 1 orange, ...; 255 (ignored) grey.
+
+The first 38 can be told apart; the first seven by people with colour-blindness, too."""
+CLASS_COLOURS.flags.writeable = False
 
 
 def trimap_picture(trimap: np.ndarray) -> np.ndarray:
@@ -24,9 +72,7 @@ def trimap_picture(trimap: np.ndarray) -> np.ndarray:
 
 def mask_picture(mask: np.ndarray) -> np.ndarray:
     """A class-index mask `[H, W]` in colours: background black, class 1 orange, ...; 255 (ignored) light grey."""
-    colours = np.full((256, 3), 200, dtype=np.uint8)
-    colours[: len(CLASS_COLOURS)] = CLASS_COLOURS
-    return colours[mask.astype(np.uint8)]
+    return CLASS_COLOURS[mask.astype(np.uint8)]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5, colour: Sequence[int] = SKY) -> np.ndarray:
@@ -36,11 +82,17 @@ def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5, colour: S
         image: `uint8 [H, W, 3]`.
         mask: `bool [H, W]`.
         opacity: 0 leaves the image, 1 paints over it.
-        colour: red, green, blue, 0 to 255.
+        colour: red, green, blue, 0 to 255; one for all, or one for each of the mask's pixels.
     """
     tinted = image.astype(np.float32)
     tinted[mask] = (1 - opacity) * tinted[mask] + opacity * np.asarray(colour, dtype=np.float32)
     return tinted.round().astype(np.uint8)
+
+
+def class_overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """The image `uint8 [H, W, 3]` with the classes of a mask `[H, W]` tinted; background and 255 stay as they are."""
+    shown = (mask > 0) & (mask != IGNORED)
+    return overlay(image, shown, opacity, CLASS_COLOURS[mask[shown]])
 
 
 def outline(mask: np.ndarray, thickness: int = 1) -> np.ndarray:
@@ -62,15 +114,32 @@ def with_outline(image: np.ndarray, mask: np.ndarray, colour: Sequence[int] = (2
 def error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, opacity: float = 0.65) -> np.ndarray:
     """The image, greyed, with its mistakes: missed pet pixels blue, background taken for pet vermilion.
 
+    With several classes, pixels that belong to one and were taken for another are purple. The white line is where
+    the true foreground, of whichever class, ends; an ignored pixel is never a mistake.
+
     Args:
         image: `uint8 [H, W, 3]`.
-        prediction: `bool [H, W]`.
-        truth: `bool [H, W]`.
+        prediction: `bool [H, W]`, or class indices.
+        truth: `bool [H, W]`, or class indices, 255 = ignored.
         opacity: of the colours.
     """
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
-    missed = overlay(grey, truth & ~prediction, opacity, BLUE)
-    return with_outline(overlay(missed, prediction & ~truth, opacity, VERMILION), truth)
+    prediction, truth = prediction.astype(np.uint8), truth.astype(np.uint8)
+    wrong, pet = (prediction != truth) & (truth != IGNORED), (truth > 0) & (truth != IGNORED)
+    painted = overlay(grey, wrong & (prediction == 0), opacity, BLUE)
+    painted = overlay(painted, wrong & (truth == 0), opacity, VERMILION)
+    painted = overlay(painted, wrong & pet & (prediction > 0), opacity, PURPLE)
+    return with_outline(painted, pet)
+
+
+def agreement(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, opacity: float = 0.65) -> np.ndarray:
+    """Report 004's picture: classes that were found are white, all that is wrong is red (vermilion), on the image.
+
+    Arguments as for `error_map`, which also tells what kind of mistake it is. Background that was found stays as it is.
+    """
+    prediction, truth = prediction.astype(np.uint8), truth.astype(np.uint8)
+    found = overlay(image, (prediction == truth) & (truth > 0), opacity, (255, 255, 255))
+    return overlay(found, (prediction != truth) & (truth != IGNORED), opacity, VERMILION)
 
 
 def montage(rows: Sequence[Sequence[np.ndarray]], gap: int = 4, paper: int = 255) -> np.ndarray:

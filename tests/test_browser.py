@@ -1,5 +1,6 @@
 """The slider browser: its Dice is the measure's, its picture changes, and a mouse can move it in a real browser."""
 
+import io
 import os
 import re
 import shutil
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.metrics import f1_score
 
-from labkit import analysis, data, workbook
+from labkit import analysis, data, painting, workbook
+from labkit.training import fit, parse_recipe
+from labkit.workbook.browser import SIDE
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -28,7 +33,7 @@ def browser():
 
 def test_the_dice_shown_is_that_of_the_evaluation(browser):
     pets, run = browser.pets, analysis.open_run(analysis.committed_weights("sample"))
-    _, table = analysis.evaluate(run, pets, device="cpu", precision="float32")
+    table = analysis.evaluate(run, pets, device="cpu", precision="float32").images
     for place in (0, 3, 5):
         browser.image.value = place
         assert browser.dice == pytest.approx(table["dice"][place], abs=1e-6)
@@ -49,9 +54,84 @@ def test_threshold_and_opacity_change_what_is_drawn(browser):
 def test_the_network_sees_an_image_once(browser):
     browser.threshold.value = 0.3
     browser.opacity.value = 0.8
-    assert browser.probability.cache_info().misses == 1
+    assert browser.seen.cache_info().misses == 1
     browser.image.value = 2
-    assert browser.probability.cache_info().misses == 2
+    assert browser.seen.cache_info().misses == 2
+
+
+SPECIES = """
+[data]
+target = "species"
+image_size = 32
+[model]
+width = 8
+depth = 2
+[training]
+loss = "cross-entropy"
+epochs = 2
+precision = "float32"
+"""
+
+
+@pytest.fixture
+def class_browser(tiny_pets, tmp_path):
+    for _ in fit(parse_recipe(SPECIES, "a test"), tiny_pets, tmp_path / "run", device="cpu"):
+        pass
+    predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
+    return workbook.Browser(predictor, tiny_pets, tiny_pets.split("test"))
+
+
+def shown_pictures(browser) -> list[np.ndarray]:
+    """The three pictures on the page at the images' own size: each pixel is the middle of its square."""
+    sheet = np.asarray(Image.open(io.BytesIO(browser.picture.value)))
+    size, side = browser.arrays.size, SIDE
+    middles = ((np.arange(size) + 0.5) * side / size).astype(int)
+    return [sheet[:, i * (side + 4) :][middles][:, middles] for i in range(3)]
+
+
+def test_several_classes_are_painted_in_their_colours_without_a_threshold(class_browser):
+    browser = class_browser
+    assert browser.threshold.layout.display == "none"
+    assert browser.image.layout.display is None
+    browser.opacity.value = 1.0
+    for place in range(len(browser.positions)):
+        browser.image.value = place
+        name = browser.pets.items[browser.positions[place]].name
+        (image,), (prediction,), (truth,) = analysis.case_masks(browser.predictor, browser.pets, [name])
+        left, middle, right = shown_pictures(browser)
+        assert (left == painting.class_overlay(image, truth, 1.0)).all()
+        assert (middle == painting.class_overlay(image, prediction, 1.0)).all()
+        assert (right == painting.error_map(image, prediction, truth, 1.0)).all()
+
+
+def test_the_caption_names_the_shown_classes_with_their_colours_and_dice(class_browser):
+    browser, names = class_browser, ("background", "cat", "dog")
+    for place in range(len(browser.positions)):
+        browser.image.value = place
+        name = browser.pets.items[browser.positions[place]].name
+        _, (prediction,), (truth,) = analysis.case_masks(browser.predictor, browser.pets, [name])
+        scores = {}
+        for index in (1, 2):
+            if (truth == index).any() or (prediction == index).any():
+                scores[index] = f1_score((truth == index).ravel(), (prediction == index).ravel())
+        found = re.findall(r"background:#(\w{6})\"></span> (\w+) (\d\.\d{3})", browser.caption.value)
+        expected = [(bytes(painting.CLASS_COLOURS[i]).hex(), names[i], f"{dice:.3f}") for i, dice in scores.items()]
+        assert found == expected
+        assert browser.dice == pytest.approx(np.mean(list(scores.values())))
+
+
+def test_ignored_pixels_are_no_mistakes_in_the_browser(tiny_pets, tmp_path):
+    recipe = parse_recipe(SPECIES, "a test").changed(data={"target": "border_ignored"})
+    for _ in fit(recipe, tiny_pets, tmp_path / "run", device="cpu"):
+        pass
+    predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
+    browser = workbook.Browser(predictor, tiny_pets, tiny_pets.split("test"))
+    browser.threshold.value = 0.02  # all is called pet
+    image = browser.arrays.images[browser.positions[0]]
+    border = browser.arrays.trimaps[browser.positions[0]] == 3
+    right = shown_pictures(browser)[2]
+    assert (right[border] == image.mean(axis=2).astype(np.uint8)[border][:, None]).all()
+    assert browser.threshold.layout.display is None
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ import sys
 import time
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from labkit import cli
+from labkit.models import build_model, count_parameters
+from labkit.training.hardware import has_bfloat16
 
 
 @pytest.fixture
@@ -33,7 +36,8 @@ def recipe(tmp_path):
 
 
 def test_every_command_explains_itself_with_an_example():
-    for words in (["data", "get"], ["data", "check"], ["data", "stats"], ["train"], ["evaluate"], ["predict"], ["lab"]):
+    data = [["data", verb] for verb in ("get", "check", "stats")]
+    for words in (*data, ["models"], ["train"], ["evaluate"], ["predict"], ["lab"]):
         result = CliRunner().invoke(cli.app, [*words, "--help"])
         assert result.exit_code == 0
         assert "Example" in result.output, words
@@ -69,6 +73,31 @@ def test_stats_and_check_describe_the_data(shell, tiny_root):
     assert "no problems" in out
 
 
+def test_models_shows_what_each_network_costs(shell):
+    status, out, err = shell("models", "--only", "unet width", "--only", "resnet34_unet lab", "--no-latency")
+    assert status == 0, err
+    header, _, heads, *rows = out.splitlines()
+    assert header.startswith("one image of 128x128 pixels; ")
+    assert f"torch {torch.__version__}" in header
+    assert heads.split()[:3] == ["network", "parameters", "multiply-adds"]
+    assert "float32" not in heads
+    assert [row.split("  ")[0] for row in rows] == [*(f"unet width {n}" for n in (64, 32, 16)), "resnet34_unet lab"]
+    assert "31.04 M" in rows[0]  # 31,042,369: the paper's figure and the batch norms
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_models_times_each_network_and_gives_exact_numbers_as_json(shell):
+    words = ("--only", "unet width 16", "--size", 32, "--device", "cpu", "--json")
+    status, out, err = shell("models", *words)
+    assert status == 0, err
+    told = json.loads(out)
+    assert (told["size"], told["device"], told["threads"]) == (32, "cpu", torch.get_num_threads())
+    (row,) = told["networks"]
+    assert (row["network"], row["parameters"]) == ("unet width 16", count_parameters(build_model("unet", width=16)))
+    assert row["float32_ms"] > 0
+    assert ("bfloat16_ms" in row) == has_bfloat16(torch.device("cpu"))
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -78,6 +107,8 @@ def test_stats_and_check_describe_the_data(shell, tiny_root):
         (["train", "quick", "--device", "gpu7"], "no device 'gpu7'"),
         (["evaluate", "/no/such/run"], "no such run folder or weights file"),
         (["data", "get", "--data", "/tmp/labkit-none", "--from", "/no/such/archive"], "no such archive or folder"),
+        (["models", "--only", "unet", "--only", "vgg"], "no network begins with 'vgg'; they are unet width 64, "),
+        (["models", "--only", "report_resnet34_unet 003", "--size", "64"], "choose a larger size"),
         (["lab", "-p", "epoch=3"], "no notebook has a parameter 'epoch'"),
         (["lab", "--only", "99"], "no notebook '99'"),
     ],
@@ -104,7 +135,7 @@ def test_another_network_brings_its_own_defaults(shell, recipe, tiny_root, tmp_p
 
 
 def test_help_does_not_load_torch():
-    asked = "import sys, labkit.cli; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    asked = "import sys, labkit.cli; sys.exit(bool({'torch', 'pandas', 'matplotlib'} & {*sys.modules}))"
     began = time.perf_counter()
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
     assert time.perf_counter() - began < 20

@@ -6,16 +6,29 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index, multiclass_jaccard_index
+from sklearn import metrics as sklearn_metrics
+from torchmetrics.functional.classification import (
+    binary_f1_score,
+    binary_jaccard_index,
+    multiclass_accuracy,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_jaccard_index,
+)
 from torchmetrics.functional.segmentation import dice_score as their_dice
 
 from labkit.metrics import (
     IGNORED,
+    class_counts,
+    confusion_matrix,
     dice_score,
     foreground_logit,
     iou_score,
+    mean_dice,
+    mean_iou,
     overlap_counts,
     per_image,
+    pixel_accuracy,
     pooled,
     predicted_mask,
     resize_logits,
@@ -102,6 +115,74 @@ def test_iou_follows_from_dice_and_both_are_symmetric(prediction, truth):
     assert torch.allclose(iou, dice / (2 - dice))
     assert torch.equal(dice, per_image(dice_score, overlap_counts(truth, prediction)))
     assert ((dice >= 0) & (dice <= 1)).all()
+
+
+# --- confusion of classes
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_the_confusion_matrix_is_that_of_torchmetrics_and_scikit_learn(classes):
+    prediction, truth = random_masks(classes)
+    truth[:, 3:9, 4:15] = IGNORED
+    ours = confusion_matrix(prediction, truth, classes)
+    assert torch.equal(ours, multiclass_confusion_matrix(prediction, truth, classes, ignore_index=IGNORED))
+    kept = truth != IGNORED
+    theirs = sklearn_metrics.confusion_matrix(truth[kept], prediction[kept], labels=range(classes))
+    assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_scores_from_the_confusion_are_those_of_torchmetrics(classes):
+    prediction, truth = random_masks(classes)
+    confusion = confusion_matrix(prediction, truth, classes)
+    counts, pair = class_counts(confusion), (prediction, truth, classes)
+    assert iou_score(counts).tolist() == pytest.approx(multiclass_jaccard_index(*pair, average="none").tolist())
+    assert dice_score(counts).tolist() == pytest.approx(multiclass_f1_score(*pair, average="none").tolist())
+    assert mean_iou(confusion) == pytest.approx(multiclass_jaccard_index(*pair, average="macro").item())
+    assert mean_dice(confusion) == pytest.approx(multiclass_f1_score(*pair, average="macro").item())
+    assert pixel_accuracy(confusion) == pytest.approx(multiclass_accuracy(*pair, average="micro").item())
+
+
+def test_means_leave_out_a_class_that_is_nowhere_as_scikit_learn_does():
+    prediction, truth = random_masks(3)
+    confusion = confusion_matrix(prediction, truth, 6)
+    flat = truth.flatten(), prediction.flatten()  # scikit-learn takes the classes that it sees
+    assert mean_iou(confusion) == pytest.approx(sklearn_metrics.jaccard_score(*flat, average="macro"))
+    assert mean_dice(confusion) == pytest.approx(sklearn_metrics.f1_score(*flat, average="macro"))
+
+
+def test_confusion_by_hand():
+    truth, prediction = one_row(0, 0, 1, 2, 2, 2, IGNORED), one_row(0, 1, 1, 2, 2, 0, 1)
+    confusion = confusion_matrix(prediction, truth, 3)
+    assert confusion.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
+    assert class_counts(confusion).tolist() == [[1, 2, 2], [1, 2, 1], [2, 2, 3]]
+    assert pixel_accuracy(confusion) == pytest.approx(4 / 6)
+    assert mean_iou(confusion) == pytest.approx((1 / 3 + 1 / 2 + 2 / 3) / 3)
+    assert mean_dice(confusion) == pytest.approx((2 / 4 + 2 / 3 + 4 / 5) / 3)
+
+
+class_masks = arrays("uint8", (3, 4, 5), elements=st.integers(0, 37)).map(torch.from_numpy)
+holes = arrays("bool", (3, 4, 5)).map(torch.from_numpy)
+
+
+@given(prediction=class_masks, truth=class_masks, hole=holes)
+def test_confusions_add_up_turn_over_and_agree_with_the_counts_of_each_class(prediction, truth, hole):
+    kept = truth.masked_fill(hole, IGNORED)  # 37 * 38 does not fit into the masks' uint8
+    confusion = confusion_matrix(prediction, kept, 38)
+    assert confusion.sum() == (~hole).sum()
+    assert torch.equal(confusion, sum(confusion_matrix(p, t, 38) for p, t in zip(prediction, kept, strict=True)))
+    assert torch.equal(confusion_matrix(truth, prediction, 38), confusion_matrix(prediction, truth, 38).T)
+    counts = overlap_counts(prediction.long(), kept.long(), 38)
+    assert torch.equal(class_counts(confusion)[1:], counts.sum(0))
+    for score in (dice_score, iou_score):
+        assert pooled(score, class_counts(confusion)[None, 1:]) == pooled(score, counts)
+
+
+@given(truth=class_masks)
+def test_a_perfect_prediction_has_a_diagonal_confusion_and_scores_1(truth):
+    confusion = confusion_matrix(truth, truth, 38)
+    assert torch.equal(confusion, torch.diag(confusion.diagonal()))
+    assert pixel_accuracy(confusion) == mean_iou(confusion) == mean_dice(confusion) == 1
 
 
 # --- by hand

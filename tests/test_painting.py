@@ -39,6 +39,80 @@ def test_an_error_map_colours_what_was_missed_and_what_is_too_much():
     assert (picture[~prediction & ~truth] == 100).all()
 
 
+def grey_image() -> np.ndarray:
+    return np.full((20, 24, 3), 100, dtype=np.uint8)
+
+
+def random_classes(seed: int, highest: int = 3) -> np.ndarray:
+    """Class indices in blocks of 4 x 4 pixels, so that there are insides and outlines."""
+    return np.random.default_rng(seed).integers(0, highest + 1, (5, 6), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+
+
+def test_an_error_map_of_classes_tells_missed_extra_and_wrong_class_apart():
+    prediction, truth = random_classes(0), random_classes(1)
+    picture = painting.error_map(grey_image(), prediction, truth, opacity=1.0)
+    inside = ~painting.outline(truth > 0)
+    expected = {
+        painting.BLUE: (truth > 0) & (prediction == 0),
+        painting.VERMILION: (truth == 0) & (prediction > 0),
+        painting.PURPLE: (truth > 0) & (prediction > 0) & (truth != prediction),
+        (100, 100, 100): truth == prediction,
+    }
+    assert sum(where.sum() for where in expected.values()) == truth.size
+    for colour, where in expected.items():
+        assert (where & inside).any()
+        assert (picture[where & inside] == colour).all()
+    assert (picture[~inside] == 255).all()
+
+
+def test_an_error_map_of_booleans_is_that_of_the_classes_0_and_1():
+    truth, image = blob(), np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    prediction = np.roll(truth, 4, axis=1)
+    booleans = painting.error_map(image, prediction, truth)
+    assert (booleans == painting.error_map(image, prediction.astype(np.int64), truth.astype(np.int64))).all()
+    assert (booleans == painting.error_map(image, prediction, truth.astype(np.uint8))).all()
+
+
+def test_an_ignored_pixel_is_never_a_mistake():
+    truth, hole = random_classes(1), np.zeros((20, 24), dtype=bool)
+    hole[:, 4:12] = True
+    truth[hole] = painting.IGNORED
+    for prediction in (random_classes(0), random_classes(0) > 0):
+        for picture in (painting.error_map, painting.agreement):
+            assert (picture(grey_image(), prediction, truth, 1.0)[hole] == 100).all()
+    assert (painting.class_overlay(grey_image(), truth, 1.0)[hole] == 100).all()
+
+
+def test_agreement_is_white_where_a_class_was_found_and_red_where_anything_is_wrong():
+    prediction, truth = random_classes(0), random_classes(1)
+    picture = painting.agreement(grey_image(), prediction, truth, opacity=1.0)
+    assert (picture[(prediction == truth) & (truth > 0)] == 255).all()
+    assert (picture[prediction != truth] == painting.VERMILION).all()
+    assert (picture[(prediction == truth) & (truth == 0)] == 100).all()
+
+
+def test_a_class_overlay_tints_each_class_in_the_colour_of_its_mask_picture():
+    image, mask = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8), random_classes(2, 37)
+    full = painting.class_overlay(image, mask, 1.0)
+    assert (full[mask > 0] == painting.mask_picture(mask)[mask > 0]).all()
+    assert (full[mask == 0] == image[mask == 0]).all()
+    for index in np.unique(mask[mask > 0]):
+        one = painting.overlay(image, mask == index, 0.5, painting.CLASS_COLOURS[index])
+        assert (painting.class_overlay(image, mask)[mask == index] == one[mask == index]).all()
+
+
+def test_the_colours_of_38_classes_can_be_told_apart():
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    colours = painting.CLASS_COLOURS
+    assert colours[:3].tolist() == [[0, 0, 0], list(painting.ORANGE), list(painting.SKY)]
+    assert len(np.unique(colours, axis=0)) == 256
+    shown = np.concatenate([colours[:38], [[255, 255, 255], colours[255]]]) / 255
+    lab = rgb2lab(shown)
+    distance = deltaE_ciede2000(lab[:, None], lab[None]) + 100 * np.eye(40)
+    assert distance.min() > 8  # 2.3 is a difference that can just be seen
+
+
 def test_a_montage_places_every_picture():
     pictures = [[np.full((4, 6, 3), 10 * i + j, dtype=np.uint8) for j in range(3)] for i in range(2)]
     sheet = painting.montage(pictures, gap=2, paper=255)

@@ -9,24 +9,40 @@ import torch.nn.functional as F
 
 from labkit.analysis.predictions import Predictor, predict_batches
 from labkit.data import Pets, load_arrays
+from labkit.errors import LabError
 from labkit.metrics import IGNORED, foreground_logit, predicted_mask
 
 
 def case_masks(
     predictor: Predictor, pets: Pets, names: Iterable[str], threshold: float = 0.5
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Images `uint8 [S, S, 3]`, predicted and true foregrounds `bool [S, S]` of the named pets, in their order."""
+    """Images `uint8 [S, S, 3]`, predicted and true masks `[S, S]` of the named pets, in their order.
+
+    Masks are `bool` where there is one foreground, and `uint8` class indices where there are several classes; the
+    truth of a target that ignores pixels is always `uint8`, with 255 for them. `painting.error_map` takes them all.
+    """
     positions = np.array([pets.positions[name] for name in names])
     arrays = load_arrays(pets, predictor.recipe.data.image_size)
     predictions, truths = [], []
     for logits, masks, _ in predict_batches(predictor, pets, positions):
-        predictions += list((predicted_mask(logits, threshold) > 0).cpu().numpy())
-        truths += list(((masks > 0) & (masks != IGNORED)).cpu().numpy())
+        several = logits.shape[1] > 2
+        predictions += list(predicted_mask(logits, threshold).cpu().numpy().astype(np.uint8 if several else bool))
+        kind = np.uint8 if several or (masks == IGNORED).any() else bool
+        truths += list(masks.cpu().numpy().astype(kind))
     return [np.asarray(arrays.images[p]) for p in positions], predictions, truths
 
 
 def probabilities(predictor: Predictor, pets: Pets, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Foreground probabilities `float32 [N, S, S]` and true masks `int64 [N, S, S]`, for binary targets."""
+    """Foreground probabilities `float32 [N, S, S]` and true masks `int64 [N, S, S]`, for binary targets.
+
+    Raises:
+        LabError: the network has several classes, hence no one foreground.
+    """
+    if predictor.recipe.model.classes > 2:
+        raise LabError(
+            f"probabilities: this network tells {predictor.recipe.model.classes} classes apart; take a run with one "
+            "foreground, or read `predict_batches`"
+        )
     batches = [
         (foreground_logit(x).sigmoid().cpu(), m.cpu()) for x, m, _ in predict_batches(predictor, pets, positions)
     ]
@@ -38,6 +54,8 @@ def error_by_distance(predictor: Predictor, pets: Pets, positions: np.ndarray, r
 
     Distances are in steps of one pixel (diagonal steps count as one), negative inside the pet: -1 is the pet's
     outermost row of pixels, 0 the first row of background; `reach` and `-reach - 1` hold all that is farther.
+    With several classes it is pet against background: all classes but the background are the pet, and a pixel that
+    was given to another of them is no mistake here (`Evaluation.confusion` counts those).
 
     Returns:
         Columns `distance, pixels, errors`.

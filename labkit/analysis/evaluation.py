@@ -1,17 +1,21 @@
 """A run's scores on one part of a split, image by image: the only place where test images are met."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
 from labkit.analysis.predictions import Predictor, Watch, load_predictor, predict_batches
-from labkit.data import SPECIES, Pets, class_names, mask_from_trimap
+from labkit.data import SPECIES, Pets, mask_from_trimap
 from labkit.errors import LabError
 from labkit.files import write_text
 from labkit.metrics import (
+    IGNORED,
+    class_counts,
+    confusion_matrix,
     dice_score,
     iou_score,
     overlap_counts,
@@ -26,6 +30,18 @@ from labkit.training import LOSSES, Run, write_json
 SCORED_AT = ("input", "original")
 
 
+class Evaluation(NamedTuple):
+    """What `evaluate` finds out."""
+
+    summary: dict[str, Any]
+    """`data, split, images, input_size, scored_at, loss, dice_per_image, dice_pooled, iou_per_image, iou_pooled,
+    dice_soft_batch`; with several classes Dice and IoU are means over the classes but the background."""
+    images: pd.DataFrame
+    """One row an image, see `image_table`."""
+    confusion: torch.Tensor
+    """`int64 [C, C]`: pixels of each true class (row) that were called each class (column)."""
+
+
 def evaluate(
     run: Run,
     pets: Pets,
@@ -37,7 +53,7 @@ def evaluate(
     precision: str = "auto",
     keep: bool = True,
     watch: Watch = iter,
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> Evaluation:
     """Score a run and keep the result in its folder (nothing is kept for a weights file alone).
 
     Args:
@@ -45,18 +61,15 @@ def evaluate(
         pets: the data set.
         split: a part of the recipe's split (`test`), or `<family>/<part>` of another.
         scored_at: `input`, the recipe's square size, or `original`, each image's own size with its own trimap.
-        threshold: probability above which a pixel is foreground.
+        threshold: probability above which a pixel is foreground; networks of several classes have none.
         device: `auto`, `cpu`, `cuda` ...
         precision: `auto`, `float32` or `bfloat16`.
-        keep: write `evaluations/<data>-<split>-<size>/` into the run folder.
+        keep: write `evaluations/<data>-<split>-<size>/` into the run folder: `summary.json`, `images.csv`,
+            `classes.csv` (see `class_table`) and `confusion.csv`.
         watch: wraps the batches, such as `tqdm`.
 
-    Returns:
-        The summary (`data, split, images, input_size, scored_at, loss, dice_per_image, dice_pooled,
-        iou_per_image, iou_pooled, dice_soft_batch`) and the per-image table.
-
     Raises:
-        LabError: there is no such split, or it holds images that the run was trained on.
+        LabError: there is no such split, it holds images that the run was trained on, or the data have other classes.
     """
     if scored_at not in SCORED_AT:
         raise LabError(f"scored_at: found {scored_at!r}; use {' or '.join(SCORED_AT)}")
@@ -66,13 +79,18 @@ def evaluate(
     if part != "train":
         _refuse_trained_images(run, pets, family, part, positions)
     predictor = load_predictor(run, device, precision)
-    summary, table = score(predictor, pets, positions, scored_at, threshold, watch)
-    summary = {"data": pets.label, "split": part if family == "official" else f"{family}/{part}"} | summary
+    result = score(predictor, pets, positions, scored_at, threshold, watch)
+    label = {"data": pets.label, "split": part if family == "official" else f"{family}/{part}"}
+    result = result._replace(summary=label | result.summary)
     if keep and run.is_folder:
-        folder = evaluation_folder(run, summary)
-        write_text(folder / "images.csv", table.to_csv(index=False, lineterminator="\n"))
-        write_json(folder / "summary.json", summary)
-    return summary, table
+        folder, names = evaluation_folder(run, result.summary), predictor.class_names(pets)
+        confusion = pd.DataFrame(result.confusion.numpy(), columns=names)
+        confusion.insert(0, "truth", names, allow_duplicates=True)  # a class may be called "truth"
+        tables = {"images": result.images, "classes": class_table(result.confusion, names), "confusion": confusion}
+        for name, table in tables.items():
+            write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_json(folder / "summary.json", result.summary)
+    return result
 
 
 def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
@@ -83,12 +101,13 @@ def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
 
 def score(
     predictor: Predictor, pets: Pets, positions: np.ndarray, scored_at: str, threshold: float = 0.5, watch: Watch = iter
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Summary and per-image table of the images at `positions` (see `evaluate`)."""
+) -> Evaluation:
+    """Summary, per-image table and confusion of the images at `positions` (see `evaluate`)."""
     recipe = predictor.recipe
     loss, batch_size = LOSSES[recipe.training.loss], recipe.training.batch_size
-    classes = max(2, len(class_names(recipe.data.target, pets)))
+    classes = len(predictor.class_names(pets))
     counts, weighted, order, shares = [], [], [], []
+    confusion = torch.zeros(classes, classes, dtype=torch.int64)
     for logits, masks, where in predict_batches(predictor, pets, positions, batch_size, watch):
         # loss and soft Dice are of the whole batch, hence at the input size
         weighted.append((len(where), loss(logits, masks).item(), soft_dice(logits, masks).item()))
@@ -98,7 +117,8 @@ def score(
             pairs = [_at_original_size(predictor, pets, logits[i : i + 1], p, threshold) for i, p in enumerate(where)]
         for prediction, truth in pairs:
             counts.append(overlap_counts(prediction, truth, classes).cpu())
-            shares.append(((truth > 0) & (truth != 255)).float().mean((1, 2)).cpu())
+            shares.append(((truth > 0) & (truth != IGNORED)).float().mean((1, 2)).cpu())
+            confusion += confusion_matrix(prediction, truth, classes).cpu()
         order.append(where)
     counts, order = torch.cat(counts), torch.cat(order).numpy()
     number, losses, soft = np.array(weighted).T
@@ -114,7 +134,7 @@ def score(
         "iou_pooled": pooled(iou_score, counts),
         "dice_soft_batch": float(soft.mean()),
     }
-    return summary, table
+    return Evaluation(summary, table, confusion)
 
 
 def image_table(pets: Pets, positions: np.ndarray, counts: torch.Tensor, shares: torch.Tensor) -> pd.DataFrame:
@@ -130,6 +150,34 @@ def image_table(pets: Pets, positions: np.ndarray, counts: torch.Tensor, shares:
             "foreground": shares.double().numpy(),
         }
     )
+
+
+def class_table(confusion: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:
+    """The pooled scores of every class, background included.
+
+    Args:
+        confusion: `int64 [C, C]`, rows truth, columns prediction.
+        names: of the C classes.
+
+    Returns:
+        Columns `class, share, dice, iou, precision, recall`. `share` is the class's share of the true pixels;
+        precision, the share of what was called so that is so; recall, the share of the class that was found. What
+        has nothing below the line is NaN: the recall of a class that no image holds, the Dice of one that is nowhere.
+    """
+    counts = class_counts(confusion)
+    both, predicted, true = counts.double().numpy().T
+    occurs = predicted + true > 0
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is meant
+        return pd.DataFrame(
+            {
+                "class": list(names),
+                "share": true / true.sum(),
+                "dice": np.where(occurs, dice_score(counts).numpy(), np.nan),
+                "iou": np.where(occurs, iou_score(counts).numpy(), np.nan),
+                "precision": both / predicted,
+                "recall": both / true,
+            }
+        )
 
 
 def typical_cases(table: pd.DataFrame, number: int = 4) -> dict[str, pd.DataFrame]:

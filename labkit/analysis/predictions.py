@@ -9,10 +9,20 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from labkit.data import Pets, Preparation, batch_loader, batch_positions, load_arrays, read_image, resize_image
+from labkit.data import (
+    Pets,
+    Preparation,
+    batch_loader,
+    batch_positions,
+    class_names,
+    load_arrays,
+    read_image,
+    resize_image,
+)
 from labkit.errors import LabError
 from labkit.files import written_whole
 from labkit.metrics import foreground_logit, predicted_mask, resize_logits
+from labkit.painting import CLASS_COLOURS
 from labkit.training import Recipe, Run, autocast, choose_device, choose_precision
 
 Watch = Callable[[Iterable], Iterable]
@@ -32,6 +42,20 @@ class Predictor:
         """Logits `float32 [B, C, S, S]` of normalised images `[B, 3, S, S]` on the network's device."""
         with autocast(self.device, self.precision):
             return self.model(images.contiguous(memory_format=torch.channels_last)).float()
+
+    def class_names(self, pets: Pets) -> tuple[str, ...]:
+        """Names of the classes that the network tells apart, background first; two where there is one foreground.
+
+        Raises:
+            LabError: the data have another number of classes than the network was made for.
+        """
+        names, channels = class_names(self.recipe.data.target, pets), self.recipe.model.classes
+        if max(channels, 2) != len(names):
+            raise LabError(
+                f"the network tells {channels} classes apart, the target {self.recipe.data.target!r} has {len(names)} "
+                f"in {pets.label}; give it data with the classes that it was trained on"
+            )
+        return names
 
     def preparation(self, pets: Pets) -> Preparation:
         """The run's own normalisation and target for a data set."""
@@ -77,8 +101,8 @@ def predict_files(
 ) -> Iterator[Path]:
     """Write a mask for each image file: `<out>/<name>.png`, at the image's own size, 0 and 255.
 
-    Networks of several classes write their class indices instead. The logits are upsampled first and cut
-    then. An image is turned as its EXIF tag says.
+    Networks of several classes write a palette image: its values are the class indices, shown in the colours of
+    `painting.CLASS_COLOURS`. The logits are upsampled first and cut then. An image is turned as its EXIF tag says.
 
     Args:
         predictor: from `load_predictor`.
@@ -89,8 +113,11 @@ def predict_files(
         watch: wraps the files, such as `tqdm`.
 
     Raises:
-        LabError: a file is missing or no image, or two of them would be written to one mask.
+        LabError: a file is missing or no image, two of them would be written to one mask, or probabilities are
+            asked of a network of several classes.
     """
+    if probabilities and predictor.recipe.model.classes > 2:
+        raise LabError("--probabilities: only for networks with a foreground; this one has several classes")
     files = [Path(path) for path in images]
     stems = [path.stem for path in files]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
@@ -99,15 +126,20 @@ def predict_files(
         logits = predictor.image_logits(read_image(path))[None]
         mask = predicted_mask(logits, threshold)[0].cpu().numpy().astype(np.uint8)
         target = Path(out) / f"{path.stem}.png"
-        _write_png(target, mask * 255 if logits.shape[1] <= 2 else mask)
+        _write_png(target, Image.fromarray(mask * 255) if logits.shape[1] <= 2 else _palette_image(mask))
         if probabilities:
-            if logits.shape[1] > 2:
-                raise LabError("--probabilities: only for networks with a foreground; this one has several classes")
             share = foreground_logit(logits).sigmoid()[0].cpu().numpy()
-            _write_png(Path(out) / f"{path.stem}-probability.png", (share * 255).round().astype(np.uint8))
+            picture = Image.fromarray((share * 255).round().astype(np.uint8))
+            _write_png(Path(out) / f"{path.stem}-probability.png", picture)
         yield target
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
+def _palette_image(mask: np.ndarray) -> Image.Image:
+    image = Image.fromarray(mask)
+    image.putpalette(CLASS_COLOURS.tobytes())  # turns mode L into P; the values stay
+    return image
+
+
+def _write_png(path: Path, image: Image.Image) -> None:
     with written_whole(path) as file:
-        Image.fromarray(pixels).save(file, format="PNG")
+        image.save(file, format="PNG")

@@ -20,6 +20,7 @@ from labkit.models.resnet34_unet import (
     residual_layer,
 )
 from labkit.models.unet import UNet
+from labkit.models.variants import VARIANTS
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "unet": UNet,
@@ -64,6 +65,7 @@ __all__ = [
     "CBAM",
     "ENCODERS",
     "NETWORKS",
+    "VARIANTS",
     "AttentionGate",
     "AttentionUNet",
     "BasicBlock",

@@ -1,31 +1,51 @@
 """The workbook's figures: every function returns a matplotlib `Figure` for `show`."""
 
-from labkit.workbook.plots.analysis import breed_bars, case_pictures, distance_bars, score_histogram, threshold_curve
+from labkit.workbook.plots.analysis import (
+    breed_bars,
+    case_pictures,
+    class_bars,
+    confusion_heatmap,
+    distance_bars,
+    score_histogram,
+    threshold_curve,
+)
+from labkit.workbook.plots.attention import gate_steps, gates_by_epoch, promise_and_truth, region_and_class
+from labkit.workbook.plots.costs import cost_scatter, width_against_score
 from labkit.workbook.plots.data import pet_sheet, size_and_share, warped_meshes
-from labkit.workbook.plots.diagrams import resnet34_unet_diagram, unet_diagram
+from labkit.workbook.plots.diagrams import architecture
 from labkit.workbook.plots.networks import attention_maps, cost_by_scale, receptive_fields, signal_by_depth
 from labkit.workbook.plots.pictures import picture_grid
 from labkit.workbook.plots.training import LiveCurves, history_curves, loss_shapes, schedules, step_losses
+from labkit.workbook.plots.unet import feature_maps, up_patterns
 
 __all__ = [
     "LiveCurves",
+    "architecture",
     "attention_maps",
     "breed_bars",
     "case_pictures",
+    "class_bars",
+    "confusion_heatmap",
     "cost_by_scale",
+    "cost_scatter",
     "distance_bars",
+    "feature_maps",
+    "gate_steps",
+    "gates_by_epoch",
     "history_curves",
     "loss_shapes",
     "pet_sheet",
     "picture_grid",
+    "promise_and_truth",
     "receptive_fields",
-    "resnet34_unet_diagram",
+    "region_and_class",
     "schedules",
     "score_histogram",
     "signal_by_depth",
     "size_and_share",
     "step_losses",
     "threshold_curve",
-    "unet_diagram",
+    "up_patterns",
     "warped_meshes",
+    "width_against_score",
 ]

@@ -1,0 +1,35 @@
+"""The lab's verbs from a shell. Rooms are imported inside the commands, so that `labkit --help` is quick."""
+
+import sys
+
+import typer
+
+from labkit.cli.analysis import evaluate, predict
+from labkit.cli.data import data_app
+from labkit.cli.lab import lab
+from labkit.cli.networks import models
+from labkit.cli.training import train
+from labkit.errors import LabError
+
+app = typer.Typer(
+    help="Image segmentation from scratch: data, training, evaluation and prediction of the course lab.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(data_app, name="data")
+for command in (models, train, evaluate, predict, lab):  # in the order of the help
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; what the user did wrong is one sentence on stderr and exit status 1."""
+    try:
+        app()
+    except LabError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(130)

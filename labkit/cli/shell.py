@@ -1,0 +1,28 @@
+"""What the commands share: options, a progress bar, and how values are printed."""
+
+from typing import Annotated, Any
+
+import typer
+
+Data = Annotated[str, typer.Option(help="sample, pets, or a folder in the official layout (or one that holds it).")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+
+
+def bar(items: Any, what: str, total: int | None = None) -> Any:
+    """The items, with a progress bar on stderr where that is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(items, desc=what, total=total, leave=False, dynamic_ncols=True, disable=None)
+
+
+def plain(value: Any) -> str:
+    """A number, list or table as a reader wants it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return (
+            f"{len(value)}: {', '.join(map(str, value))}"
+            if value and isinstance(value[0], str)
+            else str(value or "none")
+        )
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
