@@ -30,6 +30,6 @@ def main() -> None:
     except LabError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
+    except KeyboardInterrupt as stop:
+        typer.echo(f"stopped: {stop}" if str(stop) else "stopped", err=True)
         sys.exit(130)

@@ -11,7 +11,7 @@ from labkit.cli.shell import Data, Device, bar
 def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")],
     data: Data = "sample",
-    model: Annotated[str | None, typer.Option(help="unet or resnet34_unet, with its own defaults.")] = None,
+    model: Annotated[str | None, typer.Option(help="Another network, such as attention_unet, with its own defaults.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
@@ -29,10 +29,12 @@ def train(
     `labkit train cpu-128-unet --data pets --run runs/unet`
 
     `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`
+
+    `torchrun --nproc-per-node=2 -m labkit train default --data pets` (every process takes a part of each batch)
     """
     from labkit.data import open_pets
     from labkit.files import home
-    from labkit.training import choose_device, choose_precision, describe, fit, load_recipe
+    from labkit.training import choose_device, choose_precision, describe, fit, join_processes, load_recipe
 
     chosen = load_recipe(recipe)
     if model is not None:
@@ -42,8 +44,11 @@ def train(
     pets = open_pets(data)
     run = run or home() / "runs" / f"{Path(recipe).stem}-{pets.label}-{chosen.training.seed}"
     where = choose_device(device)
-    typer.echo(f"device: {describe(where, choose_precision(chosen.training.precision, where))}")
-    typer.echo(f"run:    {run}")
+    processes = join_processes(where)
+    say = typer.echo if processes.first else lambda text: None
+    several = f", {processes.size} processes" if processes.size > 1 else ""
+    say(f"device: {describe(where, choose_precision(chosen.training.precision, where))}{several}")
+    say(f"run:    {run}")
     total = chosen.training.epochs
     records = fit(
         chosen,
@@ -51,10 +56,10 @@ def train(
         run,
         device=device,
         resume=resume,
-        watch=lambda items, epoch: bar(items, f"epoch {epoch}/{total}"),
+        watch=lambda items, epoch: bar(items, f"epoch {epoch}/{total}") if processes.first else items,
     )
     for record in records:
-        typer.echo(
+        say(
             f"epoch {record.epoch:>3}/{total}  loss {record.train_loss:.4f}  valid loss {record.valid_loss:.4f}  "
             f"valid Dice {record.valid_dice:.4f}  {record.seconds:5.1f} s  {record.images_per_second:6.1f} images/s"
             + ("  best" if record.best else "")

@@ -12,9 +12,14 @@ from labkit.files import home
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto`: the first CUDA device, else Apple's, else the CPU; or a device by name (`cpu`, `cuda:1`, `mps`)."""
+    """`auto`: the first CUDA device, else Apple's, else the CPU; or a device by name (`cpu`, `cuda:1`, `mps`).
+
+    Of the processes that `torchrun` has started on a machine, each takes a CUDA device of its own.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
     except RuntimeError:

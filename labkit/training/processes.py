@@ -66,6 +66,8 @@ def join_processes(device: torch.device) -> Processes:
     if size == 1:
         return ALONE
     if not dist.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Processes(dist.get_world_size(), dist.get_rank())
 
