@@ -2,7 +2,9 @@
 
 import inspect
 import io
+import re
 import textwrap
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +21,10 @@ STYLE = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
     "image.interpolation": "nearest",
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "labkit",  # the same names in every run
 }
+SVG = "http://www.w3.org/2000/svg"
 matplotlib.rcParams.update(STYLE)  # axes take their style when they are made, in many places
 
 
@@ -28,22 +33,51 @@ def new_figure(width: float = 8.0, height: float = 3.0) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def show(figure: Figure, caption: str, alt: str) -> None:
+def show(figure: Figure, caption: str, alt: str, vector: bool = False) -> None:
     """Show a figure with a caption below it and alt text for those who cannot see it.
 
     Args:
         figure: from one of the plot functions.
         caption: Markdown; says what is to be seen.
         alt: plain text; says what the picture looks like.
+        vector: add the figure as SVG, which viewers prefer: for diagrams, sharp at every size.
     """
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    display(
-        {"image/png": picture.getvalue(), "text/plain": f"[figure: {alt}]"},
-        metadata={"image/png": {"alt": alt}},
-        raw=True,
-    )
+    data = {"image/png": picture.getvalue(), "text/plain": f"[figure: {alt}]"}
+    if vector:
+        data["image/svg+xml"] = svg(figure, alt)
+    display(data, metadata={kind: {"alt": alt} for kind in data if kind.startswith("image/")}, raw=True)
     display(Markdown(f"*{caption}*"))
+
+
+def svg(figure: Figure, alt: str) -> str:
+    """A figure as SVG that looks the same wherever it is put: text as text, the alt text as its title.
+
+    Styles become attributes, because a viewer that takes a notebook apart for safety throws style sheets away (all
+    shapes are black then); the date and the program are left out, so that the same figure gives the same text.
+    """
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": STYLE["svg.hashsalt"]}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    root = ElementTree.fromstring(file.getvalue())
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
+                parent.remove(child)
+    for element in root.iter():
+        for rule in filter(None, element.attrib.pop("style", "").split(";")):
+            name, value = rule.split(":", 1)
+            element.set(name.strip(), value.strip())
+        if "d" in element.attrib:
+            element.set("d", " ".join(re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.2f}", element.get("d")).split()))
+    root.attrib |= {"role": "img", "aria-label": alt, "stroke-linejoin": "round", "stroke-linecap": "butt"}
+    title = ElementTree.Element(f"{{{SVG}}}title")
+    title.text = alt
+    root.insert(0, title)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def show_source(*things: type | Callable[..., Any]) -> None:

@@ -1,9 +1,11 @@
 """One self-contained page of the executed notebooks: figures embedded, formulas as MathML, nothing fetched."""
 
+import base64
 import datetime
 import html
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import latex2mathml.converter
@@ -15,6 +17,7 @@ from labkit.files import write_text
 
 INTERACTIVE = "An interactive part: open the notebook in JupyterLab to use it."
 WIDGET = "application/vnd.jupyter.widget-view+json"
+VECTOR = "image/svg+xml"
 # code is left alone: fences and back-ticks first, then display formulas, then inline ones
 FORMULA = re.compile(r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|\$([^\s$](?:[^$\n]*[^\s$])?)\$", re.DOTALL)
 MEASURES = {
@@ -81,9 +84,17 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             content = output.get("data", {})
             if WIDGET in content:
                 output["data"] = nbformat.from_dict({"text/html": f'<p class="quiet">{INTERACTIVE}</p>'})
+            elif VECTOR in content:  # nbconvert would leave its alt text out
+                output["data"] = nbformat.from_dict({"text/html": _vector(content[VECTOR], output.metadata)})
             elif "text/markdown" in content:
                 content["text/markdown"] = with_mathml(content["text/markdown"])
     return notebook
+
+
+def _vector(picture: str, metadata: Mapping[str, Mapping[str, str]]) -> str:
+    source = base64.b64encode(picture.encode()).decode()
+    alt = html.escape(metadata.get(VECTOR, {}).get("alt", ""))
+    return f'<img alt="{alt}" src="data:{VECTOR};base64,{source}">'
 
 
 def with_mathml(markdown: str) -> str:

@@ -1,194 +1,173 @@
-"""Diagrams of the two networks, drawn from the shapes of a real forward pass."""
+"""A diagram of any network that turns an image into a map, from the shapes and data flow of a forward pass."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from torch import nn
 
+from labkit.models import count_parameters
 from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
-from labkit.workbook.display import new_figure
+from labkit.workbook.plots.layout import Layout, Place, channels_of, size_of, thickness
+from labkit.workbook.plots.sheet import (
+    LINE,
+    QUIET,
+    Colour,
+    Entry,
+    Point,
+    Sheet,
+    legend_height,
+    legend_rows,
+    rgb,
+)
+from labkit.workbook.plots.stages import Skip, Stages, stages
 
-Shapes = Mapping[str, Sequence[int]]
-"""Output shape `[B, C, H, W]` of each module by name, and of `input`."""
-
-
-def _size(shape: Sequence[int]) -> str:
-    return f"{shape[-2]}×{shape[-1]}"
-
-
-def _rgb(colour: Sequence[int], paleness: float = 0.0) -> tuple[float, ...]:
-    return tuple((1 - paleness) * value / 255 + paleness for value in colour)
-
-
-OWN, COPY = _rgb(SKY, 0.35), _rgb(ORANGE, 0.25)
-ARROWS = {
-    "conv": _rgb(BLUE),
-    "down": _rgb(VERMILION),
-    "up": _rgb(GREEN),
-    "skip": (0.45, 0.45, 0.45),
-    "head": _rgb(PURPLE),
-}
+TALLEST, SHRINK, GAP = 0.8, 0.8, 0.5  # inches: a box at level 0; from level to level; the space between two levels
+CLEAR = 0.03  # inches between an arrow and a box
+OWN, COPY = rgb(SKY, 0.35), rgb(ORANGE, 0.25)
+SKIP, SIGNAL = (0.45, 0.45, 0.45), rgb(ORANGE)
+FAMILIES = {"conv": BLUE, "down": VERMILION, "up": GREEN, "frame": (70, 70, 70), "head": PURPLE}
+SHADES = (1.0, 0.55, 1.3, 0.3, 1.6)  # the kinds of one family: in its colour, darker, lighter, ...
 
 
-@dataclass(frozen=True)
-class _Box:
-    """A feature map in the diagram: its centre and its sides, in half inches."""
+def architecture(model: nn.Module, size: int = 128, in_channels: int = 3, width: float = 8.5) -> Figure:
+    """Draw a network: feature maps as boxes, the ways between them as arrows, its skips dashed.
 
-    x: float
-    y: float
-    width: float
-    height: float
+    Nothing is known of the network beforehand: one forward pass tells all (see `stages`). A box is as high as its
+    scale and as wide as its channels (their cube root); channels stand above, height × width below; what is orange
+    came over a skip.
 
-    @property
-    def left(self) -> float:
-        return self.x - self.width / 2
+    Args:
+        model: takes `float [1, in_channels, size, size]` and gives a square map `[1, K, S, S]`; is left as it was.
+        size: side of the image in pixels.
+        in_channels: channels of the image.
+        width: of the figure in inches.
 
-    @property
-    def right(self) -> float:
-        return self.x + self.width / 2
-
-    @property
-    def top(self) -> float:
-        return self.y + self.height / 2
-
-    @property
-    def bottom(self) -> float:
-        return self.y - self.height / 2
+    Raises:
+        LabError: the network does not take such an image, or gives something else than a map.
+    """
+    found = stages(model, size, in_channels)
+    return draw(found, title(model, size, found.multiply_adds), width)
 
 
-class _Sheet:
-    """A drawing in columns (left to right) and levels (each half as large as the one above)."""
+def draw(found: Stages, words: str, width: float = 8.5) -> Figure:
+    """Draw stages that were found before, `words` above them."""
+    return _Drawing(found, width, words).sheet.figure
 
-    def __init__(self, columns: int, levels: int, width: float, pitch: float):
-        self.pitch = pitch
-        self.heights = [1.55 * 0.8**level for level in range(levels)]
-        gaps = 0.85
-        self.centres = [-sum(self.heights[:i]) - i * gaps - self.heights[i] / 2 for i in range(levels)]
-        lowest = self.centres[-1] - self.heights[-1] / 2 - 0.5
-        self.figure = new_figure(width, (0.5 - lowest) / 2 + 0.4)
-        self.axes: Axes = self.figure.add_subplot()
-        self.axes.set(xlim=(-0.8, (columns - 1) * pitch + 0.8), ylim=(lowest, 0.5), aspect="equal")
-        self.axes.axis("off")
 
-    def box(self, column: float, level: int, parts: Sequence[tuple[int, tuple]], note: str = "", side="below") -> _Box:
-        """Parts (channels, colour) side by side, their channels above, a note `below`, `left` or `right`."""
-        widths = [0.1 * channels ** (1 / 3) for channels, _ in parts]
-        box = _Box(column * self.pitch, self.centres[level], sum(widths), self.heights[level])
-        left = box.left
-        for (_, colour), width in zip(parts, widths, strict=True):
-            corner = left, box.bottom
-            self.axes.add_patch(Rectangle(corner, width, box.height, facecolor=colour, edgecolor="black", lw=0.7))
-            left += width
-        self.axes.text(box.x, box.top + 0.06, "+".join(f"{c}" for c, _ in parts), ha="center", va="bottom", fontsize=8)
-        x, y, ha, va = {
-            "below": (box.x, box.bottom - 0.08, "center", "top"),
-            "left": (box.left - 0.12, box.y, "right", "center"),
-            "right": (box.right + 0.12, box.y, "left", "center"),
-        }[side]
-        self.axes.text(x, y, note, ha=ha, va=va, fontsize=8, color="0.35")
-        return box
+def title(model: nn.Module, size: int, multiply_adds: int) -> str:
+    """The name of a network and what it costs, in one line."""
+    unit, name = next(((u, n) for u, n in ((10**9, " G"), (10**6, " M"), (10**3, " k")) if multiply_adds >= u), (1, ""))
+    number = f"{multiply_adds / unit:#.3g}".rstrip(".") if name else f"{multiply_adds}"
+    cost = f"{count_parameters(model):,} parameters, {number}{name} multiply-adds"
+    return f"{type(model).__name__}: {cost} at {size}×{size}"
 
-    def arrow(self, start: tuple[float, float], end: tuple[float, float], kind: str) -> None:
-        line = {"arrowstyle": "-|>", "color": ARROWS[kind], "lw": 1.6, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}
-        if kind == "skip":
-            line |= {"linestyle": (0, (4, 2)), "lw": 1.2}
-        self.axes.annotate("", end, start, arrowprops=line)
 
-    def across(self, a: _Box, b: _Box, kind: str) -> None:
-        """From the right side of `a` to the left side of `b`, on one level."""
-        self.arrow((a.right + 0.06, a.y), (b.left - 0.06, b.y), kind)
+class _Drawing:
+    """Levels from top to bottom, columns from left to right."""
 
-    def legend(self, words: Mapping[str, str]) -> Figure:
-        lines = [
-            Line2D([], [], color=ARROWS[kind], lw=2, ls="--" if kind == "skip" else "-", label=label)
-            for kind, label in words.items()
+    def __init__(self, found: Stages, width: float, words: str):
+        self.boxes, self.arrows, self.skips = found.boxes, found.arrows, found.skips
+        self.layout = Layout(found)
+        self.colours = self._colours()
+        rows = legend_rows(self._entries(), width - 0.1)
+        levels = range(min(box.level for box in found.boxes), max(box.level for box in found.boxes) + 1)
+        heights = {level: TALLEST * SHRINK ** max(level, 0) for level in levels}
+        drawing = sum(heights.values()) + GAP * (len(levels) - 1)
+        foot, head = legend_height(len(rows)) + 0.12 + 1.4 * LINE, 0.3 + 2.2 * LINE
+        self.sheet = Sheet(width, foot + drawing + head)
+        top, centres = foot + drawing, {}
+        for level in levels:
+            centres[level] = top - heights[level] / 2
+            top -= heights[level] + GAP
+        self.places = [
+            Place(x, centres[box.level], wide, heights[box.level], column)
+            for box, column, x, wide in zip(self.boxes, self.layout.columns, *self.layout.across(width), strict=True)
         ]
-        self.figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=8, frameon=False)
-        return self.figure
+        self.sheet.text(width / 2, self.sheet.height - 0.1, words, "center", "top")
+        for number in range(len(self.boxes)):
+            self._draw_box(number)
+        for number in range(len(self.arrows)):
+            self._draw_arrow(number)
+        for skip in self.skips:
+            self._draw_skip(skip)
+        self.sheet.legend(rows)
 
+    def _colours(self) -> dict[tuple[str, str], Colour]:
+        colours: dict[tuple[str, str], Colour] = {}
+        for arrow in self.arrows:
+            kin = sum(family == arrow.family for family, _ in colours)
+            shade = SHADES[kin % len(SHADES)]
+            base = rgb(FAMILIES[arrow.family])
+            shaded = tuple(value * shade if shade <= 1 else 1 - (1 - value) / shade for value in base)
+            colours.setdefault((arrow.family, arrow.words), shaded)
+        return colours
 
-def unet_diagram(shapes: Shapes, width: float = 8.5) -> Figure:
-    """The U of a `UNet` with the shapes that its modules had in a forward pass.
+    def _entries(self) -> list[Entry]:
+        entries = [Entry(words, colour) for (_, words), colour in self.colours.items()]
+        entries += [Entry(words, SKIP, dashed=True) for words in dict.fromkeys(skip.words for skip in self.skips)]
+        entries += [Entry("attention gate", None)] if any(skip.gated for skip in self.skips) else []
+        return entries + ([Entry("gating signal", SIGNAL)] if any(skip.signals for skip in self.skips) else [])
 
-    Args:
-        shapes: of `input`, `encoder.0` ..., `bottleneck`, `ups.0` ..., `decoder.0` ..., `head`.
-        width: of the figure in inches.
-    """
-    depth = sum(name.startswith("encoder.") and name.count(".") == 1 for name in shapes)
-    columns = 2 * depth + 3
-    sheet = _Sheet(columns, depth + 1, width, pitch=(2 * width - 1.8) / (columns - 1))
-    names = ["input", *(f"encoder.{i}" for i in range(depth)), "bottleneck"]
-    outs: list[_Box] = []
-    for level in range(depth + 1):
-        above, here = shapes[names[level]], shapes[names[level + 1]]
-        pooled = above if level == 0 else [side // 2 for side in above[-2:]]
-        incoming = sheet.box(level, level, [(above[1], OWN)], _size(pooled))
-        if outs:
-            sheet.arrow((incoming.x, outs[-1].bottom - 0.08), (incoming.x, incoming.top + 0.36), "down")
-        outs.append(sheet.box(level + 1, level, [(here[1], OWN)], _size(here) if level == depth else ""))
-        sheet.across(incoming, outs[-1], "conv")
-    below = outs[-1]
-    for step in range(depth):
-        level = depth - 1 - step
-        skip, up, here = (shapes[name] for name in (names[level + 1], f"ups.{step}", f"decoder.{step}"))
-        joined = sheet.box(depth + 1 + step, level, [(skip[1], COPY), (up[1], OWN)])
-        sheet.arrow((below.x, below.top + 0.36), (below.x, joined.bottom - 0.12), "up")
-        sheet.across(outs[level], joined, "skip")
-        below = sheet.box(depth + 2 + step, level, [(here[1], OWN)], _size(here))
-        sheet.across(joined, below, "conv")
-    sheet.across(below, sheet.box(columns - 1, 0, [(shapes["head"][1], OWN)], _size(shapes["head"])), "head")
-    return sheet.legend(
-        {
-            "conv": "double convolution",
-            "down": "max pool",
-            "up": "up-convolution",
-            "skip": "skip (copy)",
-            "head": "1×1 head",
-        }
-    )
+    def _draw_box(self, i: int) -> None:
+        box, place = self.boxes[i], self.places[i]
+        left, whole = place.left, sum(thickness(channels) for channels, _ in box.parts)
+        for channels, copied in box.parts:
+            share = place.width * thickness(channels) / whole
+            self.sheet.box(left, place.bottom, share, place.height, COPY if copied else OWN)
+            left += share
+        self.sheet.text(place.x, place.top + CLEAR, channels_of(box), "center", "bottom")
+        if i in (0, len(self.boxes) - 1):
+            self.sheet.text(place.x, place.top + CLEAR + LINE, "output" if i else "image", "center", "bottom", QUIET)
+        if self.layout.shows_size(i):
+            side = self.layout.size_side(i)
+            x = place.x + {"left": 0.05, "center": 0.0, "right": -0.05}[side]
+            self.sheet.text(x, place.bottom - 0.05, size_of(box), side, "top", QUIET)
 
+    def _draw_arrow(self, i: int) -> None:
+        arrow, way, a, b = self.arrows[i], self.layout.ways[i], self.places[i], self.places[i + 1]
+        start, end = a.right + CLEAR, b.left - CLEAR
+        over = b.top + LINE + 0.04  # above the channels
+        if way == 0:
+            lower = any((skip.start, skip.end) == (i, i + 1) for skip in self.skips)  # the skip goes above it
+            y = a.y - 0.2 * a.height * lower
+            points: list[Point] = [(start, y), (end, y)]
+        elif a.column == b.column:
+            points = [(a.x, a.bottom - CLEAR), (b.x, over)] if way > 0 else [(a.x, a.top + LINE + 0.04)]
+            points += [(b.x, b.bottom - CLEAR)] if way < 0 else []
+        elif way < 0:
+            points = [(start, a.y), (b.x, a.y), (b.x, b.bottom - CLEAR)]
+        elif self.layout.enters_below(i):
+            points = [(start, a.y), (b.x, a.y), (b.x, over)]
+        else:
+            points = [(a.x, a.bottom - CLEAR), (a.x, b.y), (end, b.y)]
+        self.sheet.arrow(points, self.colours[arrow.family, arrow.words])
 
-def resnet34_unet_diagram(shapes: Shapes, width: float = 8.5) -> Figure:
-    """The U of a `ResNet34UNet` with the lab's decoder, from the shapes of a forward pass.
+    def _draw_skip(self, skip: Skip) -> None:
+        a, b = self.places[skip.start], self.places[skip.end]
+        start, end, y = a.right + CLEAR, b.left - CLEAR, a.y
+        points: list[Point] = [(start, y), (end, y)]
+        if skip.end == skip.start + 1:
+            points = [(x, y + 0.2 * a.height) for x, _ in points]
+        elif any(place.y == a.y and a.column < place.column < b.column for place in self.places):
+            over, y = a.top + LINE + 0.1, a.y + 0.3 * a.height
+            points = [
+                (start, y),
+                (start + 0.06, y),
+                (start + 0.06, over),
+                (end - 0.11, over),
+                (end - 0.11, y),
+                (end, y),
+            ]
+        self.sheet.arrow(points, SKIP, dashed=True)
+        if skip.gated:
+            self._draw_gate(skip, points[-1])
 
-    Args:
-        shapes: of `input`, `encoder.relu` (the stem), `encoder.layer1` to `encoder.layer4`, `decoder.centre`,
-            `decoder.stages.0` to `decoder.stages.4`, `head`.
-        width: of the figure in inches.
-    """
-    sheet = _Sheet(13, 6, width, pitch=(2 * width - 1.8) / 12)
-    layers = ["input", "encoder.relu", *(f"encoder.layer{i}" for i in range(1, 5))]
-    words = ["", "stem\n", *(f"layer{i}\n" for i in range(1, 5))]
-    left = [
-        sheet.box(i, i, [(shapes[name][1], OWN)], word + _size(shapes[name]), side="left" if i else "below")
-        for i, (name, word) in enumerate(zip(layers, words, strict=True))
-    ]
-    for above, here in pairwise(left):
-        sheet.arrow((above.right + 0.04, above.bottom + 0.4 * above.height), (here.x, here.top + 0.36), "down")
-    centre = shapes["decoder.centre"]
-    below = sheet.box(
-        6.6, 5, [(centre[1], OWN), (shapes[layers[5]][1], COPY)], "centre\n" + _size(centre), side="right"
-    )
-    sheet.across(left[5], below, "skip")
-    for step in range(5):
-        level, here = 4 - step, shapes[f"decoder.stages.{step}"]
-        parts = [(here[1], OWN)] + ([(shapes[layers[level]][1], COPY)] if level > 1 else [])
-        note = f"decoder {step + 1}\n{_size(here)}" if level else _size(here)
-        box = sheet.box(7.2 + 0.95 * step, level, parts, note, side="right" if level else "below")
-        sheet.arrow((below.x, below.top + 0.36), (box.left - 0.04, box.bottom + 0.4 * box.height), "up")
-        if level > 1:
-            sheet.across(left[level], box, "skip")
-        below = box
-    sheet.across(below, sheet.box(12, 0, [(shapes["head"][1], OWN)], _size(shapes["head"])), "head")
-    return sheet.legend(
-        {
-            "down": "encoder stage",
-            "up": "decoder stage (upsample, convolution, CBAM)",
-            "skip": "skip (copy)",
-            "head": "1×1 head",
-        }
-    )
+    def _draw_gate(self, skip: Skip, end: Point) -> None:
+        x, y = end[0] - 0.26, end[1]
+        sources = [self.places[i] for i in skip.signals]
+        for source in sources:  # the signal rises between its box and the one before
+            before = max((p.right for p in self.places if p.y == source.y and p.right < source.left), default=0.0)
+            x = min(x, source.left - 0.4 * (source.left - before))
+        x = max(x, self.places[skip.start].right + 0.2)
+        for source in sources:
+            level = source.y + 0.28 * source.height
+            self.sheet.arrow([(source.left - CLEAR, level), (x, level), (x, y - 0.085)], SIGNAL)
+        self.sheet.gate(x, y)
