@@ -9,9 +9,9 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from labkit.analysis import gradient_map, latency, network_costs, receptive_fields, stage_costs
+from labkit.analysis import VARIANTS, gradient_map, latency, network_costs, receptive_fields, stage_costs
 from labkit.errors import LabError
-from labkit.models import VARIANTS, ResNet34Encoder, build_model, count_parameters
+from labkit.models import ResNet34Encoder, build_model, count_parameters
 
 SMALL = {
     "unet": {"name": "unet", "width": 4, "dropout": 0.1},

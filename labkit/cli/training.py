@@ -11,7 +11,9 @@ from labkit.cli.shell import Data, Device, bar
 def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")],
     data: Data = "sample",
-    model: Annotated[str | None, typer.Option(help="Another network, such as attention_unet, with its own defaults.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Another network, such as attention_unet, with its own defaults.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
@@ -30,7 +32,7 @@ def train(
 
     `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`
 
-    `torchrun --nproc-per-node=2 -m labkit train default --data pets` (every process takes a part of each batch)
+    `torchrun --nproc-per-node=2 -m -- labkit train default --data pets` (each process takes a part of every batch)
     """
     from labkit.data import open_pets
     from labkit.files import home

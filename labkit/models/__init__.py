@@ -20,7 +20,6 @@ from labkit.models.resnet34_unet import (
     residual_layer,
 )
 from labkit.models.unet import UNet
-from labkit.models.variants import VARIANTS
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "unet": UNet,
@@ -65,7 +64,6 @@ __all__ = [
     "CBAM",
     "ENCODERS",
     "NETWORKS",
-    "VARIANTS",
     "AttentionGate",
     "AttentionUNet",
     "BasicBlock",

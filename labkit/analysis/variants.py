@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from labkit.models.encoder_unet import ENCODERS
+from labkit.models import ENCODERS
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "unet width 64": {"name": "unet"},
