@@ -60,9 +60,12 @@ def train(
         resume=resume,
         watch=lambda items, epoch: bar(items, f"epoch {epoch}/{total}") if processes.first else items,
     )
+    record = None
     for record in records:
         say(
             f"epoch {record.epoch:>3}/{total}  loss {record.train_loss:.4f}  valid loss {record.valid_loss:.4f}  "
             f"valid Dice {record.valid_dice:.4f}  {record.seconds:5.1f} s  {record.images_per_second:6.1f} images/s"
             + ("  best" if record.best else "")
         )
+    if record and any(record.redrawn):
+        say("redrawn because their mask was empty: {} images, {} of them given up".format(*record.redrawn))

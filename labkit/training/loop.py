@@ -53,6 +53,8 @@ class Epoch:
     best: bool = field(default=False, compare=False)
     """Whether these weights are the best so far and have been kept."""
     step_losses: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    redrawn: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Images that `augment.redraw` drew anew since the training (or this part of it) began, and those given up."""
 
     def row(self) -> dict[str, Any]:
         """The line of `history.csv`."""
@@ -156,6 +158,7 @@ def fit(
                 valid_iou=judge["iou"],
                 best=better,
                 step_losses=tuple(losses.tolist()),
+                redrawn=(prepare.redraws.images, prepare.redraws.given_up),
             )
             kept.keep(parts, judged, record.row(), (size, judge["dice"]) if better else None)
             yield record
