@@ -16,11 +16,14 @@ from labkit.training.runs import (
     save_weights,
     write_json,
 )
+from labkit.training.sweep import Plan, PlannedRun, load_plan
 
 __all__ = [
     "HISTORY",
     "LOSSES",
     "Epoch",
+    "Plan",
+    "PlannedRun",
     "Processes",
     "Recipe",
     "Run",
@@ -40,6 +43,7 @@ __all__ = [
     "fit",
     "join_processes",
     "leave_processes",
+    "load_plan",
     "load_recipe",
     "open_run",
     "parse_recipe",

@@ -20,7 +20,7 @@ FILLED_IN = ("data.fingerprint", "training.device")
 LONGEST_NAME = 120
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlannedRun:
     """One training of a sweep."""
 
@@ -167,8 +167,8 @@ def _bases(given: Any, path: Path) -> dict[str, Recipe]:
             raise LabError(
                 f"{path}: recipe: {stem!r} stands there twice; keep one of them, or give the file a new name"
             )
-        beside = path.parent / name
-        bases[stem] = load_recipe(beside if beside.is_file() else name)
+        beside = (path.parent / name, path.parent / f"{name}.toml")
+        bases[stem] = load_recipe(next((file for file in beside if file.is_file()), name))
     return bases
 
 

@@ -17,6 +17,7 @@ from labkit.training import load_recipe
 from labkit.workbook.report import write_report
 
 WRITERS = {"str": str, "int": int, "float": float}
+BAR = "{desc}: cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
 
 
 def notebook_files(only: list[str] = ()) -> list[Path]:
@@ -57,8 +58,10 @@ def _typed(text: str, known: dict[str, dict[str, Any]]) -> Any:
         raise LabError(f"parameter {name}: found {value!r}, a {kind} is expected ({known[name]['help']})") from None
 
 
-def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any]) -> Path:
+def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress: bool = True) -> Path:
     """Execute one notebook with those of the parameters that it knows; returns the executed copy.
+
+    `progress` shows a bar of the cells; many notebooks at once would tear each other's.
 
     Raises:
         LabError: a cell failed; the half-executed copy is kept, and the message names notebook, cell, error.
@@ -73,7 +76,7 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any]) -> Path:
             kernel_name="python3",
             cwd=notebook.parent,
             extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel's remarks would tear the progress bar
-            progress_bar={"desc": notebook.stem, "bar_format": "{desc}: cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"},
+            progress_bar=progress and {"desc": notebook.stem, "bar_format": BAR},
         )
     except PapermillExecutionError as error:
         raise LabError(

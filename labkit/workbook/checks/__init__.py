@@ -1,6 +1,8 @@
 """Self-checking exercises, one module a notebook."""
 
 from labkit.workbook.checks.analysis import best_threshold, iou_from_dice, mean_dice
+from labkit.workbook.checks.attention import attention_gate, mean_iou, split_by_group
+from labkit.workbook.checks.compression import int8_weights
 from labkit.workbook.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
 from labkit.workbook.checks.networks import (
     channel_attention,
@@ -11,21 +13,27 @@ from labkit.workbook.checks.networks import (
     up_block,
 )
 from labkit.workbook.checks.training import bce_from_logits, cosine_rate, moving_average
+from labkit.workbook.checks.unet import overlap_count
 
 __all__ = [
+    "attention_gate",
     "bce_from_logits",
     "best_threshold",
     "channel_attention",
     "channel_statistics",
     "cosine_rate",
     "double_conv_parameters",
+    "int8_weights",
     "iou_from_dice",
     "layer_parameters",
     "mask_strict_or_not",
     "mean_dice",
+    "mean_iou",
     "moving_average",
+    "overlap_count",
     "residual_forward",
     "rotation_matrix",
     "size_after",
+    "split_by_group",
     "up_block",
 ]
