@@ -102,9 +102,9 @@ def file_bytes(state: dict[str, Tensor]) -> int:
 def fold_batch_norm(model: nn.Module, size: int = 64, in_channels: int = 3) -> nn.Module:
     """A copy in evaluation mode in which each batch norm has become part of the convolution before it.
 
-    In evaluation mode batch norm is a fixed scale and shift a channel, which kernel and bias can take over. Which
-    convolution feeds a norm, and nothing else, is seen in one forward pass with a picture `[1, in_channels, size, size]`;
-    a norm behind a ReLU stays. The model is left as it is.
+    In evaluation mode batch norm is a fixed scale and shift a channel, which kernel and bias can take over. One pass
+    with an image `[1, in_channels, size, size]` shows which convolution feeds a norm, and nothing else; a norm behind
+    a ReLU stays. The model is left as it is.
     """
     network = copy.deepcopy(model).eval()
     names = {module: name for name, module in network.named_modules()}
