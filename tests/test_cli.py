@@ -1,6 +1,9 @@
 """The shell: every verb does its work, and what a user got wrong is one sentence and status 1."""
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -37,7 +40,7 @@ def recipe(tmp_path):
 
 def test_every_command_explains_itself_with_an_example():
     data = [["data", verb] for verb in ("get", "check", "stats")]
-    for words in (*data, ["models"], ["train"], ["evaluate"], ["predict"], ["lab"]):
+    for words in (*data, ["models"], ["train"], ["sweep"], ["evaluate"], ["predict"], ["lab"], ["doctor"]):
         result = CliRunner().invoke(cli.app, [*words, "--help"])
         assert result.exit_code == 0
         assert "Example" in result.output, words
@@ -139,3 +142,18 @@ def test_help_does_not_load_torch():
     began = time.perf_counter()
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
     assert time.perf_counter() - began < 20
+
+
+def test_an_interrupted_training_says_what_is_kept(recipe, tiny_root, lab_home, tmp_path):
+    words = ["train", str(recipe), "--data", str(tiny_root), "--run", str(tmp_path / "run"), "--epochs", "5000"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "labkit", *words, "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    for line in process.stdout:
+        if line.startswith("epoch   2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.search(r"stopped: epochs 1 to \d+ are kept in .*run; go on with --resume", err)
+    assert "Traceback" not in err

@@ -6,8 +6,10 @@ import typer
 
 from labkit.cli.analysis import evaluate, predict
 from labkit.cli.data import data_app
+from labkit.cli.doctor import doctor
 from labkit.cli.lab import lab
 from labkit.cli.networks import models
+from labkit.cli.sweep import sweep
 from labkit.cli.training import train
 from labkit.errors import LabError
 
@@ -19,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
-for command in (models, train, evaluate, predict, lab):  # in the order of the help
+for command in (models, train, sweep, evaluate, predict, lab, doctor):  # in the order of the help
     app.command()(command)
 
 
@@ -30,6 +32,8 @@ def main() -> None:
     except LabError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt as stop:
-        typer.echo(f"stopped: {stop}" if str(stop) else "stopped", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        stop = getattr(end.__context__, "__cause__", None)  # typer turns an interrupt into a silent status 130
+        if isinstance(stop, KeyboardInterrupt):
+            typer.echo(f"stopped: {stop}" if str(stop) else "stopped", err=True)
+        raise

@@ -1,5 +1,6 @@
 """What the commands share: options, a progress bar, and how values are printed."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,3 +27,15 @@ def plain(value: Any) -> str:
             else str(value or "none")
         )
     return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as short as it can be written from here."""
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
+
+
+def some_of(names: list[str], most: int = 4) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

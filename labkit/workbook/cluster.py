@@ -49,6 +49,7 @@ def connected(scheduler: str | None, workers: int, device: str, tell: Callable[[
         client = Client(scheduler, timeout=5)
     except (OSError, ValueError) as error:
         raise LabError(f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`") from None
+    logging.getLogger("distributed.utils").setLevel(logging.CRITICAL)  # it would tell of a lost scheduler in tracebacks
     with client:
         if not client.nthreads():
             tell(f"waiting for a worker: dask worker {scheduler} --nthreads 1 --memory-limit 0")

@@ -144,7 +144,7 @@ def _results(
     client: "Client", jobs: dict[PlannedRun, Job], watch: Callable[[str, int], None]
 ) -> Iterator[tuple[PlannedRun, dict[str, Any]]]:
     """Give the jobs to the workers, and their rows back as they come."""
-    from distributed import as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
 
     some = next(iter(jobs.values()))
     gpus = check_workers(client, [some.data, str(Path(some.run).parent)])
@@ -158,6 +158,10 @@ def _results(
     for future in as_completed(list(futures)):
         try:
             row = future.result()
-        except Exception as error:  # whatever the job met, or the loss of scheduler and workers
+        except (KilledWorker, CancelledError) as error:
+            died = f"{RETRIES + 1} workers died of it; do they have too little memory?"
+            lost = "the scheduler was lost; start it again with its workers"
+            row = {"status": "failed", "error": died if isinstance(error, KilledWorker) else lost}
+        except Exception as error:  # what a retry did not help against
             row = {"status": "failed", "error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
         yield futures[future], row
