@@ -4,9 +4,7 @@ from typing import Literal, get_args
 from urllib.error import URLError
 
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from labkit.errors import LabError
 from labkit.models.resnet34_unet import SymmetricDecoder
@@ -46,6 +44,8 @@ class EncoderUNet(nn.Module):
     """
 
     def __init__(self, classes: int = 1, encoder: EncoderName = "resnet34", pretrained: bool = False):
+        from torchvision.models.feature_extraction import create_feature_extractor  # takes seconds to import
+
         super().__init__()
         taps = ENCODERS[encoder]
         self.encoder = create_feature_extractor(_classifier(encoder, pretrained), list(taps))
@@ -64,6 +64,8 @@ class EncoderUNet(nn.Module):
 
 
 def _classifier(name: str, pretrained: bool) -> nn.Module:
+    import torchvision
+
     try:
         return torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
     except (URLError, OSError, RuntimeError) as error:  # no network, a full disk, a damaged download
