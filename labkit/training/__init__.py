@@ -1,7 +1,7 @@
 """Room 04: recipe -> loop -> run folder."""
 
 from labkit.training.hardware import choose_device, choose_precision, describe, environment
-from labkit.training.loop import Epoch, autocast, fit, resolve, train_step, valid_scores
+from labkit.training.loop import Epoch, Trainer, autocast, fit, resolve, train_step, valid_scores
 from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
 from labkit.training.optimisers import build_average, build_optimiser, build_schedule
 from labkit.training.processes import Processes, join_processes, leave_processes
@@ -27,6 +27,7 @@ __all__ = [
     "Processes",
     "Recipe",
     "Run",
+    "Trainer",
     "autocast",
     "bce",
     "build_average",
