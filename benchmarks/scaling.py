@@ -6,6 +6,7 @@ cores and by two with half of them each, with batch norm and without.
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -114,13 +115,13 @@ def main() -> None:
     words.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = words.parse_args()
     if given.one:
-        print(pd.Series(measure_images(given.one)).to_json())
+        print(json.dumps(measure_images(given.one)))
         return
     rows = []
     for count in given.images:
         command = [sys.executable, "-m", "benchmarks.scaling", "--one", str(count)]
         told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=home()).stdout
-        rows.append(pd.read_json(told, typ="series").to_dict())
+        rows.append(json.loads(told))
         print(rows[-1], flush=True)
     for norm in ("none", "batch"):
         rows += measure_processes(norm)
