@@ -8,7 +8,6 @@ cores and by two with half of them each, with batch norm and without.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -48,7 +47,7 @@ def measure_images(count: int) -> dict:
     with tempfile.TemporaryDirectory(dir=home() / "dataset") as temporary:
         pets = many_pets(Path(temporary) / "data", count)
         os.environ["LABKIT_HOME"] = temporary
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = private_mb()
         began = time.perf_counter()
         arrays = load_arrays(pets, SIZE)
         built = time.perf_counter() - began
@@ -69,9 +68,14 @@ def measure_images(count: int) -> dict:
         "seconds_to_open_again": round(opened, 2),
         "read_images_per_second": round(seen / read),
         "array_mb": round(size / 1e6, 1),
-        # pages of the mapped file count as long as nobody needs their room
-        "memory_above_start_mb": round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3),
+        "private_memory_grown_mb": round(private_mb() - before, 1),
     }
+
+
+def private_mb() -> float:
+    """Memory that is this process's own; pages of a mapped file are not, since the system may drop them."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 1e3
 
 
 def measure_processes(norm: str) -> list[dict]:
@@ -103,7 +107,8 @@ def measure_processes(norm: str) -> list[dict]:
                 "valid_loss": round(history["valid_loss"].iloc[-1], 5),
             }
         )
-    apart = max((a.double() - b.double()).abs().max().item() for a, b in zip(*map(dict.values, weights), strict=True))
+    one, two = weights
+    apart = max((one[key].double() - two[key].double()).abs().max().item() for key in one if key.endswith("weight"))
     rows[1]["largest_weight_difference"] = float(f"{apart:.2g}")
     return rows
 
@@ -112,6 +117,7 @@ def main() -> None:
     """Measure, and write the table."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--images", type=int, nargs="*", default=[1_000, 10_000, 100_000])
+    words.add_argument("--norms", nargs="*", default=["none", "batch"], help="of the networks for the processes")
     words.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = words.parse_args()
     if given.one:
@@ -123,7 +129,7 @@ def main() -> None:
         told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=home()).stdout
         rows.append(json.loads(told))
         print(rows[-1], flush=True)
-    for norm in ("none", "batch"):
+    for norm in given.norms:
         rows += measure_processes(norm)
         print(rows[-2:], flush=True)
     facts = environment(torch.device("cpu"))
@@ -132,8 +138,10 @@ def main() -> None:
         "image_size": SIZE,
         "seed": 0,
     }
-    table = pd.DataFrame([row | scale for row in rows])
-    write_text(home() / "records" / "scaling.csv", table.to_csv(index=False, lineterminator="\n"))
+    path, table = home() / "records" / "scaling.csv", pd.DataFrame([row | scale for row in rows])
+    if path.exists():
+        table = pd.concat([pd.read_csv(path), table]).drop_duplicates(["what", "count"], keep="last")
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 if __name__ == "__main__":
