@@ -2,7 +2,7 @@
 
 Images: data sets of 1,000 to 100,000 entries (the drawn sample's files under many names, 64 pixels) are made into an
 array file and read once in batches. Processes: the recipe `quick`, four epochs on the sample, by one process with all
-cores and by two with half of them each, with batch norm and without.
+cores and by two with half of them each, with batch norm and without. Workers: a sweep of four short trainings.
 """
 
 import argparse
@@ -113,11 +113,25 @@ def measure_processes(norm: str) -> list[dict]:
     return rows
 
 
+def measure_workers(count: int) -> dict:
+    """Four trainings of two epochs by a sweep's local workers, which share the cores."""
+    with tempfile.TemporaryDirectory() as temporary:
+        plan = Path(temporary) / "seeds.toml"
+        plan.write_text('recipe = "quick"\n[values]\n"training.seed" = [0, 1, 2, 3]\n[fixed]\n"training.epochs" = 2\n')
+        command = [sys.executable, "-m", "labkit", "sweep", str(plan), "--device", "cpu"]
+        command += ["--workers", str(count), "--out", f"{temporary}/out"]
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, cwd=home())
+        seconds = time.perf_counter() - began
+    return {"what": "workers, 4 runs of quick, 2 epochs", "count": count, "seconds_in_all": round(seconds, 1)}
+
+
 def main() -> None:
     """Measure, and write the table."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--images", type=int, nargs="*", default=[1_000, 10_000, 100_000])
     words.add_argument("--norms", nargs="*", default=["none", "batch"], help="of the networks for the processes")
+    words.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     words.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = words.parse_args()
     if given.one:
@@ -132,6 +146,7 @@ def main() -> None:
     for norm in given.norms:
         rows += measure_processes(norm)
         print(rows[-2:], flush=True)
+    rows += [measure_workers(count) for count in given.workers]
     facts = environment(torch.device("cpu"))
     scale = {key: facts[key] for key in ("device", "processor", "torch", "commit")} | {
         "cores": os.cpu_count(),
