@@ -13,7 +13,10 @@ import torch
 from typer.testing import CliRunner
 
 from labkit import cli
+from labkit.cli.training import train
+from labkit.errors import Interrupted
 from labkit.models import build_model, count_parameters
+from labkit.training import open_run
 from labkit.training.hardware import has_bfloat16
 
 
@@ -142,6 +145,18 @@ def test_help_does_not_load_torch():
     began = time.perf_counter()
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
     assert time.perf_counter() - began < 20
+
+
+def test_an_interrupt_between_two_epochs_says_what_is_kept_too(recipe, tiny_root, lab_home, tmp_path, monkeypatch):
+    def interrupted(text, **_):
+        if text.startswith("epoch   2/"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.echo", interrupted)
+    options = {"data": str(tiny_root), "epochs": 3, "device": "cpu", "run": tmp_path / "run"}
+    with pytest.raises(Interrupted, match=r"epochs 1 to 2 are kept in .*run; go on with --resume"):
+        train(str(recipe), **options)
+    assert len(open_run(tmp_path / "run").history()) == 2
 
 
 def test_an_interrupted_training_says_what_is_kept(recipe, tiny_root, lab_home, tmp_path):

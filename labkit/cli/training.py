@@ -35,6 +35,7 @@ def train(
     `torchrun --nproc-per-node=2 -m -- labkit train default --data pets` (each process takes a part of every batch)
     """
     from labkit.data import open_pets
+    from labkit.errors import Interrupted
     from labkit.files import home
     from labkit.training import choose_device, choose_precision, describe, fit, join_processes, load_recipe
 
@@ -61,11 +62,19 @@ def train(
         watch=lambda items, epoch: bar(items, f"epoch {epoch}/{total}") if processes.first else items,
     )
     record = None
-    for record in records:
-        say(
-            f"epoch {record.epoch:>3}/{total}  loss {record.train_loss:.4f}  valid loss {record.valid_loss:.4f}  "
-            f"valid Dice {record.valid_dice:.4f}  {record.seconds:5.1f} s  {record.images_per_second:6.1f} images/s"
-            + ("  best" if record.best else "")
-        )
+    try:
+        for record in records:
+            say(
+                f"epoch {record.epoch:>3}/{total}  loss {record.train_loss:.4f}  valid loss {record.valid_loss:.4f}  "
+                f"valid Dice {record.valid_dice:.4f}  {record.seconds:5.1f} s  {record.images_per_second:6.1f} images/s"
+                + ("  best" if record.best else "")
+            )
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Interrupted) or record is None:
+            raise
+        done = (
+            f"epochs 1 to {record.epoch} are" if record.epoch > 1 else "epoch 1 is"
+        )  # it came while a line was printed
+        raise Interrupted(f"{done} kept in {run}; go on with --resume") from None
     if record and any(record.redrawn):
         say("redrawn because their mask was empty: {} images, {} of them given up".format(*record.redrawn))
