@@ -9,6 +9,7 @@ from labkit.models.attention_unet import AttentionGate, AttentionUNet, ReportGat
 from labkit.models.blocks import CBAM, DoubleConv, UpBilinear, UpInterpolated, UpTransposed, join
 from labkit.models.encoder_unet import ENCODERS, EncoderUNet
 from labkit.models.paper_unet import PaperUNet, tile_side
+from labkit.models.patch_unet import AddingStage, PatchUNet
 from labkit.models.report_resnet34_unet import LateStrideBlock, OpenBlock, ReportResNet34UNet
 from labkit.models.resnet34_unet import (
     BasicBlock,
@@ -28,6 +29,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "report_resnet34_unet": ReportResNet34UNet,
     "attention_unet": AttentionUNet,
     "encoder_unet": EncoderUNet,
+    "patch_unet": PatchUNet,
 }
 
 
@@ -64,6 +66,7 @@ __all__ = [
     "CBAM",
     "ENCODERS",
     "NETWORKS",
+    "AddingStage",
     "AttentionGate",
     "AttentionUNet",
     "BasicBlock",
@@ -74,6 +77,7 @@ __all__ = [
     "LateStrideBlock",
     "OpenBlock",
     "PaperUNet",
+    "PatchUNet",
     "ReportGate",
     "ReportResNet34UNet",
     "ResNet34Encoder",

@@ -7,11 +7,14 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RAdam
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
+from labkit.training.muon import Muon
 from labkit.training.recipe import TrainingTable
 
 
 def build_optimiser(model: nn.Module, table: TrainingTable) -> Optimizer:
     """The recipe's optimiser over all parameters; SGD has momentum 0.9 (0.99 in the UNet paper)."""
+    if table.optimizer == "muon":
+        return Muon(model, lr=table.learning_rate, weight_decay=table.weight_decay)
     kinds = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "radam": RAdam}
     more = {"momentum": 0.9, "nesterov": True} if table.optimizer == "sgd" else {}
     return kinds[table.optimizer](

@@ -17,7 +17,9 @@ from labkit.models import NETWORKS
 Positive = Annotated[int, Field(ge=1)]
 TargetName = Literal["foreground", "foreground_strict", "border_ignored", "trimap", "species", "breed", "mask"]
 LossName = Literal["cross-entropy", "bce", "dice", "bce+dice", "cross-entropy+dice"]
-NetworkName = Literal["unet", "paper_unet", "resnet34_unet", "report_resnet34_unet", "attention_unet", "encoder_unet"]
+NetworkName = Literal[
+    "unet", "paper_unet", "resnet34_unet", "report_resnet34_unet", "attention_unet", "encoder_unet", "patch_unet"
+]
 assert set(get_args(TargetName)) == set(TARGETS)
 assert set(get_args(NetworkName)) == set(NETWORKS)
 FIXED_SCALES = {
@@ -81,7 +83,7 @@ class TrainingTable(Table):
     """`[training]`: how it is learned."""
 
     loss: LossName = "bce+dice"
-    optimizer: Literal["sgd", "adam", "adamw", "radam"] = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw", "radam", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"

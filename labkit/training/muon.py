@@ -1,0 +1,85 @@
+"""Muon: every convolution's step is made orthogonal before it is taken."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic Newton-Schulz iteration; Jordan et al. chose them for a steep start, so that five rounds suffice."""
+
+
+def orthogonalised(matrix: Tensor, rounds: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: all singular values come near 1 (0.7 to 1.2), directions stay.
+
+    A polynomial in `matrix` does it without a singular value decomposition, in bfloat16.
+
+    Args:
+        matrix: `float [M, N]`.
+        rounds: of the iteration.
+
+    Returns:
+        `bfloat16 [M, N]`.
+    """
+    a, b, c = COEFFICIENTS
+    x = matrix.bfloat16()
+    x = x if len(x) <= len(x.T) else x.T  # the small Gram matrix is the cheap one
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(rounds):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x if x.shape == matrix.shape else x.T
+
+
+class Muon(AdamW):
+    """Muon for the weights of the hidden convolutions, AdamW for the first, the last, biases and norms.
+
+    A convolution's weight is seen as the matrix `[out, in * height * width]`. Its running gradient is replaced by
+    the nearest orthogonal matrix, so that rare directions are learned as fast as frequent ones; scaled by
+    0.2 sqrt(max(M, N)) the step is as long as AdamW's, so that both share learning rate and weight decay.
+
+    Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
+    (kellerjordan.github.io/posts/muon); the scale: Liu et al., 2025 (arXiv 2502.16982). `torch.optim.Muon` is the
+    same for matrices and refuses convolutions.
+
+    Args:
+        model: its parameters are all trained; the first and the last weight of two dimensions and more are AdamW's.
+        lr: learning rate.
+        weight_decay: decoupled, for Muon's and AdamW's weights of two dimensions and more, none for biases and norms.
+        momentum: of Muon's running gradient.
+    """
+
+    def __init__(self, model: nn.Module, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
+        weights = [p for p in model.parameters() if p.ndim > 1]
+        vectors = [p for p in model.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": weights[1:-1], "orthogonal": True},
+            {"params": weights[:1] + weights[1:][-1:], "orthogonal": False},
+            {"params": vectors, "orthogonal": False, "weight_decay": 0.0},
+        ]
+        super().__init__(groups, lr=lr, weight_decay=weight_decay, fused=weights[0].device.type in ("cpu", "cuda"))
+        self.momentum = momentum
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        """One step of all parameters; a parameter without a gradient stays."""
+        for group in self.param_groups:
+            if group["orthogonal"]:
+                self._orthogonal_step([p for p in group["params"] if p.grad is not None], group)
+        super().step(closure)
+
+    def _orthogonal_step(self, weights: list[nn.Parameter], group: dict) -> None:
+        grads = [p.grad for p in weights]
+        for p in weights:
+            p.grad = None  # so that AdamW passes these by
+            if not self.state[p]:  # AdamW's `load_state_dict` looks for a step in every state
+                self.state[p] = {"step": torch.zeros(()), "momentum_buffer": torch.zeros_like(p)}
+            self.state[p]["step"] += 1
+        running = [self.state[p]["momentum_buffer"] for p in weights]
+        torch._foreach_lerp_(running, grads, 1 - self.momentum)
+        torch._foreach_lerp_(grads, running, self.momentum)  # Nesterov's look ahead
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        for p, grad in zip(weights, grads, strict=True):
+            matrix = grad.flatten(1)
+            p.add_(orthogonalised(matrix).view_as(p), alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)))
