@@ -27,7 +27,7 @@ from labkit.data import (
     sampling_grid,
     spatial_matrices,
 )
-from labkit.data.augment import draws
+from labkit.data.augment import draws, place_grid
 
 SIZE = 48
 COLUMNS = {"horizontal": 0, "vertical": 1, "affine": 2, "angle": 3, "shift_x": 4, "shift_y": 5, "scale": 6}
@@ -75,6 +75,13 @@ def test_vertical_flip_is_torchvisions():
     image, mask = moved(Augment(vertical_flip=0.5), numbers(vertical=0.4))
     assert torch.allclose(image, V.vertical_flip(picture()), atol=1e-5)
     assert torch.equal(mask, V.vertical_flip(trimap()))
+
+
+@pytest.mark.parametrize("size", [32, 45, 128])
+def test_places_are_torchs_affine_grid(size):
+    matrices = torch.randn(9, 2, 3, generator=torch.Generator().manual_seed(size))
+    expected = F.affine_grid(matrices, [9, 1, size, size], align_corners=False)
+    assert torch.allclose(place_grid(matrices, size), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["horizontal_flip", "vertical_flip", "affine", "crop"])
@@ -169,7 +176,9 @@ def test_colour_is_torchvisions(kind, factor):
 def test_colours_follow_one_another_as_in_torchvision():
     image = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     u = torch.rand(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    before = image.clone()
     ours = colour(image, Augment(brightness=0.4, contrast=0.3, saturation=0.5), u)
+    assert torch.equal(image, before)
     factors = 1 + (2 * u - 1) * torch.tensor([0.4, 0.3, 0.5])
     for i in range(3):
         brightness, contrast, saturation = factors[i].tolist()

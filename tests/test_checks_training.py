@@ -183,3 +183,17 @@ def test_the_best_threshold_passes_and_its_neighbours_are_named():
     ):
         with pytest.raises(WrongAnswer, match=advice):
             checks.best_threshold(chooser(pick))
+
+
+def test_break_even_accepts_steps_whole_or_not_and_names_what_is_wrong():
+    checks.break_even(lambda once, before, after: once / (before - after) if after < before else math.inf)
+    checks.break_even(lambda once, before, after: math.ceil(once / (before - after)) if after < before else math.inf)
+    for wrong, advice in (
+        (lambda once, before, after: once / after, "before - after"),
+        (lambda once, before, after: once / (before / after - 1), "seconds of the faster training"),
+        (lambda once, before, after: math.floor(once / (before - after)) - 1, "come back after"),
+        (lambda once, before, after: once / abs(before - after or 1e-9), "infinity"),
+        (lambda once, before, after: None, "nothing came back"),
+    ):
+        with pytest.raises(WrongAnswer, match=advice):
+            checks.break_even(wrong)

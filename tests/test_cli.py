@@ -43,7 +43,8 @@ def recipe(tmp_path):
 
 def test_every_command_explains_itself_with_an_example():
     data = [["data", verb] for verb in ("get", "check", "stats")]
-    for words in (*data, ["models"], ["train"], ["sweep"], ["evaluate"], ["predict"], ["lab"], ["doctor"]):
+    training = (["find-rate"], ["train"], ["curves"], ["sweep"])
+    for words in (*data, ["models"], *training, ["evaluate"], ["predict"], ["lab"], ["doctor"]):
         result = CliRunner().invoke(cli.app, [*words, "--help"])
         assert result.exit_code == 0
         assert "Example" in result.output, words

@@ -1,10 +1,14 @@
 """The choice of device and precision."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from labkit.errors import LabError
-from labkit.training import choose_device, choose_precision
+from labkit.training import choose_device, choose_precision, keep_freed_memory
 
 CPU = torch.device("cpu")
 
@@ -33,3 +37,32 @@ def test_an_instruction_set_that_may_not_be_used_does_not_count(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert choose_precision("auto", CPU) == "float32"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")
+def test_a_process_that_keeps_freed_memory_gets_its_tensors_without_page_faults():
+    counted = """
+import resource, sys, torch
+from labkit.training import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory(torch.device("cpu"))
+faults = []
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    kept = [torch.ones(4, 2**20) for _ in range(4)]  # 16 MiB each
+    del kept
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(faults[-1])
+"""
+    pages = {
+        how: int(
+            subprocess.run([sys.executable, "-c", counted, how], capture_output=True, text=True, check=True).stdout
+        )
+        for how in ("keep", "leave")
+    }
+    assert pages["leave"] > 100
+    assert pages["keep"] < pages["leave"] / 10
+
+
+def test_only_the_cpus_memory_is_kept():
+    assert not keep_freed_memory(torch.device("meta"))

@@ -95,6 +95,14 @@ def test_a_run_goes_on_with_another_number_of_processes(train, tiny_pets, tmp_pa
     assert largest_difference(weights(run), weights(tmp_path / "one")) < 1e-4
 
 
+def test_processes_stop_early_together(train):
+    """At a rate that moves nothing the Dice stays what it is; were one to go on alone, it would wait for ever."""
+    still = recipe(**PLAIN).changed(training={"learning_rate": 1e-12, "epochs": 50, "patience": 2})
+    run, said = train(still, "still")
+    assert len(open_run(run).history()) == 3
+    assert "stopped early: no better validation Dice in 2 epochs" in said
+
+
 def test_killed_process_ends_the_job_with_an_error_and_the_run_goes_on(train, tiny_pets):
     what = recipe(**PLAIN, data={"image_size": 64}).changed(training={"epochs": 400})
     run, process = train(what, "killed", wait=False)

@@ -53,7 +53,9 @@ schedule = "cosine"
 epochs = 7
 sizes = [[64, 2], [96, 1.5]]
 ema = 0.99
+patience = 4
 precision = "float32"
+compile = true
 seed = 3
 """
 
@@ -71,6 +73,7 @@ def test_keys_of_a_file_reach_their_fields():
     assert (recipe.model.width, recipe.model.padding, recipe.model.initialisation) == (24, "reflect", "he")
     assert recipe.training.sizes == ((64, 2.0), (96, 1.5))
     assert recipe.training.learning_rate == 0.01
+    assert (recipe.training.patience, recipe.training.compile) == (4, True)
 
 
 def test_defaults_of_the_network_are_written_out():
@@ -117,6 +120,8 @@ def test_missing_recipe_is_refused_with_the_known_ones():
         ("[training]\nepochs = 0", "training.epochs", "greater than or equal to 1"),
         ("[training]\nepochs = 2.5", "training.epochs", "integer"),
         ("[training]\nema = 1.0", "training.ema", "less than 1"),
+        ("[training]\npatience = -1", "training.patience", "greater than or equal to 0"),
+        ('[training]\ncompile = "fast"', "training.compile", "boolean"),
         ("[training]\nsizes = [[64, 1], [96, 1]]", "training.sizes", "image_size = 128"),
         ("[training]\nsizes = [[16, 1], [128, 1]]", "training.sizes", "32"),
         ('[training]\nfaults = ["frozen"]', "training.faults", "leave faults empty"),

@@ -73,6 +73,7 @@ def assert_ended_alike(run: Path, unbroken: tuple) -> None:
     clock = ["seconds", "images_per_second"]
     histories = [open_run(path).history().drop(columns=clock).to_csv() for path in (run, kept)]
     assert histories[0] == histories[1]
+    assert (run / "steps.csv").read_bytes() == (kept / "steps.csv").read_bytes()
     assert not [path.name for path in run.glob(".*") if path.name != ".lock"]  # nothing half-written is left
 
 
@@ -93,7 +94,7 @@ def test_run_killed_again_and_again_at_random_moments_ends_as_the_unbroken_one(
     assert_ended_alike(run, unbroken)
 
 
-@pytest.mark.parametrize("file", ["best.safetensors", "last.pt", "history.csv"])
+@pytest.mark.parametrize("file", ["best.safetensors", "last.pt", "history.csv", "steps.csv"])
 def test_run_killed_in_the_middle_of_a_write_ends_as_the_unbroken_one(file, unbroken, tiny_root, tiny_pets, tmp_path):
     run = tmp_path / "run"
     process = started(tiny_root, run, hang=file)

@@ -54,6 +54,7 @@ TABLE = {
     "report-003-resnet34-unet-as-coded": (48_194_369, {"decoder.enlarge": (64, 1)}),
     "attention-unet": (32_083_207, {"gates.0": (1, 8), "gates.3": (1, 1), "bottleneck": (1024, 16)}),
     "encoder-unet": (6_113_777, {"decoder.stages.0": (256, 16), "decoder.stages.4": (32, 1)}),
+    "speedrun-90": (1_464_196, {"stem": (32, 2), "encoder.3": (256, 16), "decoder.2": (32, 2), "head": (4, 2)}),
 }
 
 
@@ -325,6 +326,7 @@ SMALL = [
     ("report_resnet34_unet", {"report": "003"}),
     ("encoder_unet", {"encoder": "mobilenet_v3_large"}),
     ("encoder_unet", {"encoder": "swin_t"}),
+    ("patch_unet", {"widths": (8, 16, 32), "blocks": (1, 1, 1)}),
 ]
 
 

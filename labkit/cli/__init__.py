@@ -5,12 +5,13 @@ import sys
 import typer
 
 from labkit.cli.analysis import evaluate, predict
+from labkit.cli.curves import curves
 from labkit.cli.data import data_app
 from labkit.cli.doctor import doctor
 from labkit.cli.lab import lab
 from labkit.cli.networks import models
 from labkit.cli.sweep import sweep
-from labkit.cli.training import train
+from labkit.cli.training import find_rate, train
 from labkit.errors import LabError
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
-for command in (models, train, sweep, evaluate, predict, lab, doctor):  # in the order of the help
+for command in (models, find_rate, train, curves, sweep, evaluate, predict, lab, doctor):  # in the order of the help
     app.command()(command)
 
 

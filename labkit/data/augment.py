@@ -16,6 +16,8 @@ from torch import Tensor
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+GREY = (0.299, 0.587, 0.114)
+"""What red, green and blue weigh in a pixel's brightness."""
 
 
 class Augment(BaseModel):
@@ -61,7 +63,7 @@ def draws(seed: int, epoch: int, positions: Tensor, count: int, attempt: int = 0
     So an image is augmented the same whatever batch, worker, process or resumed run it is met in.
     """
     # numpy pads the key with zeros, so that attempt 0 is the stream of (seed, epoch, position)
-    rows = [np.random.default_rng([seed, epoch, int(p), attempt]).random(count) for p in positions]
+    rows = [np.random.default_rng([seed, epoch, p, attempt]).random(count) for p in positions.tolist()]
     return torch.from_numpy(np.stack(rows))
 
 
@@ -127,19 +129,30 @@ def elastic_displacement(noise: Tensor, alpha: float, sigma: float) -> Tensor:
     return field.view(-1, 2, side, side).permute(0, 2, 3, 1) * alpha / side
 
 
+def place_grid(matrices: Tensor, size: int) -> Tensor:
+    """Where `matrices` `[B, 2, 3]` take each pixel of a result from: `float32 [B, size, size, 2]`.
+
+    `F.affine_grid(..., align_corners=False)` says the same with a matrix product, which takes ten times as long.
+    """
+    middles = torch.linspace(-1, 1, size, device=matrices.device) * (size - 1) / size
+    x, y, offset = matrices[..., None].unbind(2)
+    places = (x * middles)[:, :, None, :] + (y * middles)[:, :, :, None]
+    return places.add_(offset[..., None]).permute(0, 2, 3, 1)
+
+
 def sampling_grid(
     augment: Augment, seed: int, epoch: int, positions: Tensor, size: int, device="cpu", attempt: int = 0
 ) -> Tensor:
     """Where each pixel of the augmented images is taken from: `float32 [B, size, size, 2]` for `grid_sample`."""
     u = draws(seed, epoch, positions, 12, attempt)
-    matrices = spatial_matrices(augment, u).to(device)
-    grid = F.affine_grid(matrices, [len(positions), 1, size, size], align_corners=False)
+    matrices = spatial_matrices(augment, u).to(device, non_blocking=True)  # a plain copy to a GPU waits for it
+    grid = place_grid(matrices, size)
     if augment.elastic > 0:
         noise = draws(seed, epoch, positions, 12 + 2 * size * size, attempt)[:, 12:].view(-1, 2, size, size)
         happens = (u[:, 11] < augment.elastic).float()[:, None, None, None]
         bend = elastic_displacement(noise.float(), augment.elastic_alpha, augment.elastic_sigma) * happens
         # the bend moves places of the result; the matrix's linear part carries it to the source
-        grid = grid + (bend.to(device) @ matrices[:, None, :, :2].transpose(2, 3))
+        grid = grid + (bend.to(device, non_blocking=True) @ matrices[:, None, :, :2].transpose(2, 3))
     return grid
 
 
@@ -156,14 +169,16 @@ def sample_trimaps(trimaps: Tensor, grid: Tensor, outside: str = "reflection") -
 
 def colour(images: Tensor, augment: Augment, u: Tensor) -> Tensor:
     """Brightness, contrast and saturation of images in [0, 1], `float [B, 3, H, W]`, factors from `u` `[B, 3]`."""
-    grey_weights = images.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]
     strengths = u.new_tensor([augment.brightness, augment.contrast, augment.saturation])
-    brightness, contrast, saturation = (1 + (2 * u - 1) * strengths).to(images).T[:, :, None, None, None]
-    images = (images * brightness).clamp(0, 1)
+    factors = (1 + (2 * u - 1) * strengths).to(images, non_blocking=True)
+    brightness, contrast, saturation = factors.T[:, :, None, None, None]
+    grey_weights = torch.tensor(GREY).to(images, non_blocking=True)[None, :, None, None]
+    # in place: on a CPU, what takes time is fresh memory
+    images = (images * brightness).clamp_(0, 1)
     mean = (images * grey_weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-    images = (mean + (images - mean) * contrast).clamp(0, 1)
+    images.sub_(mean).mul_(contrast).add_(mean).clamp_(0, 1)
     grey = (images * grey_weights).sum(1, keepdim=True)
-    return (grey + (images - grey) * saturation).clamp(0, 1)
+    return images.sub_(grey).mul_(saturation).add_(grey).clamp_(0, 1)
 
 
 def augment_batch(

@@ -100,7 +100,7 @@ class Preparation:
         self.target, self.device, self.redraws = target, torch.device(device), RedrawCount()
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
-        self.species, self.class_ids = torch.from_numpy(pets.species), torch.from_numpy(pets.class_ids)
+        self.species, self.class_ids = (torch.from_numpy(ids).to(self.device) for ids in (pets.species, pets.class_ids))
 
     def __call__(
         self, batch: Batch, augment: Augment | None = None, seed=0, epoch=0, size=None
@@ -111,7 +111,7 @@ class Preparation:
         With `augment.redraw` an image whose mask then has no foreground is augmented anew, from its own numbers
         for each attempt, so that the other images of its batch change nothing.
         """
-        raw_images = images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        raw_images = images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         raw_trimaps = trimaps = batch.trimaps.to(self.device, non_blocking=True)
         if augment is not None or (size or images.shape[-1]) != images.shape[-1]:
             images, trimaps = augment_batch(
@@ -144,8 +144,8 @@ class Preparation:
             self.redraws.images += len(empty) if attempt == 1 else 0
             if attempt == augment.redraw:
                 self.redraws.given_up += int((~has_foreground(masks[empty])).sum())
-        return (images - self.mean) / self.std, masks
+        return images.sub_(self.mean).div_(self.std), masks  # in place: they are this call's own
 
     def _masks(self, trimaps: Tensor, positions: Tensor) -> Tensor:
-        species, class_ids = (ids[positions].to(self.device) for ids in (self.species, self.class_ids))
-        return mask_from_trimap(trimaps, self.target, species, class_ids)
+        positions = positions.to(self.device, non_blocking=True)
+        return mask_from_trimap(trimaps, self.target, self.species[positions], self.class_ids[positions])

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from labkit.data.arrays import Arrays, load_arrays
 from labkit.data.images import TRIMAP_VALUES
 from labkit.data.pets import PARTS, SPECIES, Pets
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,15 @@ def colour_statistics(arrays: Arrays, positions: np.ndarray) -> ColourStatistics
     return ColourStatistics(tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))
 
 
-def pet_table(pets: Pets, arrays: Arrays | None = None) -> pd.DataFrame:
+def pet_table(pets: Pets, arrays: Arrays | None = None) -> "pd.DataFrame":
     """One row an image: `name, breed, species, height, width`; with arrays also the shares of its trimap.
 
     Sizes are read from the files' headers. `pet`, `border`, `background` are shares of the pixels; an image
     whose trimap has neither pet nor border is `empty`. Data with classes of their own have a column
     `share of <class>` for each instead, and an image with no class but the background is `empty`.
     """
+    import pandas as pd  # half a second that training need not wait for
+
     rows = []
     for position, pet in enumerate(pets.items):
         with Image.open(pets.trimap_path(position)) as trimap:
@@ -101,5 +105,5 @@ def describe_pets(pets: Pets, size: int = 128, watch: Callable[[Iterable], Itera
     }
 
 
-def _range(values: pd.Series) -> dict[str, float]:
+def _range(values: "pd.Series") -> dict[str, float]:
     return {name: float(values.quantile(q)) for name, q in (("smallest", 0), ("median", 0.5), ("largest", 1))}

@@ -1,10 +1,13 @@
 """Room 04: recipe -> loop -> run folder."""
 
-from labkit.training.hardware import choose_device, choose_precision, describe, environment
-from labkit.training.loop import Epoch, Trainer, autocast, fit, resolve, train_step, valid_scores
+from labkit.training.hardware import autocast, choose_device, choose_precision, describe, environment, keep_freed_memory
+from labkit.training.loop import Epoch, Trainer, fit, resolve, train_step
 from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
+from labkit.training.muon import Muon, orthogonalised
 from labkit.training.optimisers import build_average, build_optimiser, build_schedule
+from labkit.training.pace import in_words, seconds_left
 from labkit.training.processes import Processes, join_processes, leave_processes
+from labkit.training.range_test import RateSweep, find_learning_rate
 from labkit.training.recipe import Recipe, load_recipe, parse_recipe
 from labkit.training.runs import (
     HISTORY,
@@ -16,15 +19,20 @@ from labkit.training.runs import (
     save_weights,
     write_json,
 )
+from labkit.training.steps import STEPS
 from labkit.training.sweep import Plan, PlannedRun, load_plan
+from labkit.training.validation import valid_scores
 
 __all__ = [
     "HISTORY",
     "LOSSES",
+    "STEPS",
     "Epoch",
+    "Muon",
     "Plan",
     "PlannedRun",
     "Processes",
+    "RateSweep",
     "Recipe",
     "Run",
     "Trainer",
@@ -41,16 +49,21 @@ __all__ = [
     "describe",
     "dice_loss",
     "environment",
+    "find_learning_rate",
     "fit",
+    "in_words",
     "join_processes",
+    "keep_freed_memory",
     "leave_processes",
     "load_plan",
     "load_recipe",
     "open_run",
+    "orthogonalised",
     "parse_recipe",
     "publish",
     "resolve",
     "save_weights",
+    "seconds_left",
     "train_step",
     "valid_scores",
     "write_json",

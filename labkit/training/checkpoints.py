@@ -8,14 +8,17 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor
 
 from labkit.errors import Interrupted, LabError
 from labkit.files import write_text
+from labkit.training.board import Board
+from labkit.training.compiling import compiler_complaint
 from labkit.training.hardware import environment
 from labkit.training.processes import Processes
 from labkit.training.recipe import Recipe, parse_recipe
-from labkit.training.runs import load_checkpoint, save_checkpoint, save_weights, write_history, write_json
+from labkit.training.runs import load_checkpoint, save_checkpoint, save_weights, write_history, write_json, write_steps
+from labkit.training.steps import STEPS
 
 
 class RunInProgress:
@@ -24,17 +27,21 @@ class RunInProgress:
     Args:
         path: the run folder; None keeps nothing.
         recipe: the resolved recipe.
+        parts: model, optimiser, schedule, average: whatever has a state.
+        board: shows the run in TensorBoard; its model is the one that is judged and kept.
         first: whether this is the process that writes.
     """
 
-    def __init__(self, path: Path | None, recipe: Recipe, first: bool = True):
-        self.path, self.recipe = path, recipe
+    def __init__(self, path: Path | None, recipe: Recipe, parts: dict[str, Any], board: Board, first: bool = True):
+        self.path, self.recipe, self.parts, self.board = path, recipe, parts, board
         self.writes = first and path is not None
         self.history: list[dict[str, Any]] = []
+        self.steps = torch.empty(0, len(STEPS), dtype=torch.float64)
+        """All optimiser steps, the rows of `steps.csv`."""
         self.best: tuple[int, float] = (0, -1.0)
         """Size in pixels and Dice of the best epoch: one at a larger size beats all at smaller ones."""
 
-    def take_up(self, parts: dict[str, Any]) -> None:
+    def take_up(self) -> None:
         """Read the last checkpoint back into model, optimiser, schedule and average.
 
         Raises:
@@ -47,7 +54,7 @@ class RunInProgress:
                 "its own recipe.toml"
             )
         try:
-            for name, part in parts.items():
+            for name, part in self.parts.items():
                 part.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
             raise LabError(
@@ -55,25 +62,46 @@ class RunInProgress:
                 "choose another --run"
             ) from None
         self.history, self.best = state["history"], tuple(state["best"])
+        self.steps = state.get("steps", self.steps)
 
-    def keep(self, parts: dict[str, Any], judged: nn.Module, row: dict[str, Any], best: tuple | None) -> None:
+    def has_stalled(self) -> bool:
+        """Whether the best epoch lies `patience` epochs back; not before the images have reached their full size."""
+        if not self.recipe.training.patience or self.best[0] < self.recipe.data.image_size:
+            return False
+        score = {row["epoch"]: (self.recipe.size_of_epoch(row["epoch"]), row["valid_dice"]) for row in self.history}
+        return len(self.history) - max(score, key=score.get) >= self.recipe.training.patience
+
+    def keep(self, row: dict[str, Any], steps: Tensor, best: tuple[int, float] | None) -> None:
         """Add an epoch: the best weights if `best` says that they are, the checkpoint, then what is only looked at.
+
+        Args:
+            row: the line of `history.csv`.
+            steps: the lines of `steps.csv`.
+            best: size and Dice of this epoch if it is the best so far.
 
         The order makes every moment a good one to be killed in: until the checkpoint is in its place the epoch
         counts as not done, and is done again to the same result.
         """
         self.best = best or self.best
+        history, steps = [*self.history, row], torch.cat([self.steps, steps])
         if self.writes:
             if best:
                 facts = {"epoch": row["epoch"], "valid_dice": row["valid_dice"]}
-                save_weights(self.path / "best.safetensors", judged, self.recipe, **facts)
-            states = {name: part.state_dict() for name, part in parts.items()}
-            history = [*self.history, row]
-            state = {"recipe": self.recipe.toml(), "history": history, "best": list(self.best), **states}
-            save_checkpoint(self.path / "last.pt", state)
-            write_history(self.path / "history.csv", history)
-            write_scalars(self.path / "tensorboard", row)
-        self.history.append(row)
+                save_weights(self.path / "best.safetensors", self.board.model, self.recipe, **facts)
+            kept = {"recipe": self.recipe.toml(), "history": history, "steps": steps, "best": list(self.best)}
+            states = {name: part.state_dict() for name, part in self.parts.items()}
+            save_checkpoint(self.path / "last.pt", kept | states)
+        self.history, self.steps = history, steps
+        if self.writes:
+            self.write_what_is_looked_at()
+
+    def write_what_is_looked_at(self) -> None:
+        """The tables, and TensorBoard's file of the last epoch, as the checkpoint has them."""
+        row = self.history[-1]
+        write_history(self.path / "history.csv", self.history)
+        write_steps(self.path / "steps.csv", self.steps)
+        norms = self.steps[self.steps[:, 0] == row["epoch"], -1]
+        self.board.write_epoch(self.path / "tensorboard", row, norms)
 
     def remark(self) -> str:
         """What is kept, for the end of a message."""
@@ -83,25 +111,12 @@ class RunInProgress:
         return f"{epochs} kept in {self.path}"
 
 
-def write_scalars(folder: Path, row: dict[str, Any]) -> None:
-    """An epoch's numbers for TensorBoard, in a file of their own, so that an epoch done again replaces its file."""
-    from torch.utils.tensorboard import SummaryWriter  # a second to import, and only runs on disk need it
-
-    suffix = f".{row['epoch']}"
-    for again in folder.glob(f"*{suffix}"):
-        again.unlink()
-    with SummaryWriter(str(folder), filename_suffix=suffix) as board:
-        for key, value in row.items():
-            if key != "epoch":
-                board.add_scalar(key, value, row["epoch"])
-
-
 @contextmanager
 def run_in_progress(
     path: str | Path | None,
     recipe: Recipe,
-    device: torch.device,
     parts: dict[str, Any],
+    board: Board,
     resume: bool,
     processes: Processes,
 ) -> Iterator[RunInProgress]:
@@ -110,20 +125,20 @@ def run_in_progress(
     Args:
         path: the run folder; None keeps nothing.
         recipe: the resolved recipe.
-        device: what the training runs on.
         parts: model, optimiser, schedule, average: whatever has a state.
+        board: shows the run in TensorBoard.
         resume: take up the run that is there; where none is, begin one.
         processes: which train together; the first one writes, and keeps all others out.
 
     Raises:
         LabError: another process trains there, or there is a run already and `resume` is not set, or one that
-            cannot be taken up; the loss is not finite; the memory does not suffice.
+            cannot be taken up; the loss is not finite; the memory does not suffice; there is no compiler.
         Interrupted: the user stopped it.
     """
-    run = RunInProgress(None if path is None else Path(path), recipe, processes.first)
+    run = RunInProgress(None if path is None else Path(path), recipe, parts, board, processes.first)
     with _locked(run.path) if run.writes else nullcontext():
         if run.path is not None:
-            _start(run, device, parts, resume)
+            _start(run, resume)
         try:
             yield run
         except FloatingPointError as error:
@@ -132,9 +147,14 @@ def run_in_progress(
             how = "go on with --resume, in a notebook with fit(..., resume=True)"
             raise Interrupted(f"{run.remark()}; {how}" if run.history and path else run.remark()) from None
         except RuntimeError as error:
+            table = recipe.training
+            if table.compile and (complaint := compiler_complaint(error)):
+                raise LabError(
+                    f"training.compile: torch.compile failed ({complaint}); install a C++ compiler (for a GPU Triton, "
+                    "too), or set compile = false"
+                ) from None
             if (lacking := shortage(error)) is None:
                 raise
-            table = recipe.training
             smaller = max(1, table.batch_size // 2)
             raise LabError(
                 f"out of memory ({lacking}); try training.batch_size = {smaller} with training.accumulate = "
@@ -157,28 +177,28 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _start(run: RunInProgress, device: torch.device, parts: dict[str, Any], resume: bool) -> None:
+def _start(run: RunInProgress, resume: bool) -> None:
     path = run.path
     if resume and (path / "last.pt").exists():
-        run.take_up(parts)
+        run.take_up()
         if run.writes and run.history:  # a kill may have come between the checkpoint and these
-            write_history(path / "history.csv", run.history)
-            write_scalars(path / "tensorboard", run.history[-1])
+            run.write_what_is_looked_at()
     # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
     elif (path / "history.csv").exists() or ((path / "best.safetensors").exists() and not resume):
         how = "its last.pt is missing, so that it cannot go on" if resume else "go on with --resume"
         raise LabError(f"{path}: already holds a run; choose another --run, delete it, or {how}")
     elif run.writes:
         write_text(path / "recipe.toml", run.recipe.toml())
-        write_json(path / "environment.json", environment(device))
+        write_json(path / "environment.json", environment(torch.device(run.recipe.training.device)))
+        run.board.write_graph(path / "tensorboard")
 
 
 def _first_difference(old: Recipe, new: Recipe) -> str | None:
-    """The first key in which two recipes differ; the device may change, since a run can move."""
+    """The first key in which two recipes differ; device and compiler may change, since a run can move."""
     for table in ("data", "model", "training"):
         one, other = getattr(old, table).model_dump(), getattr(new, table).model_dump()
         for key in (*one, *(key for key in other if key not in one)):
-            if key != "device" and one.get(key) != other.get(key):
+            if key not in ("device", "compile") and one.get(key) != other.get(key):
                 return f"{table}.{key} is {one.get(key)!r} there and {other.get(key)!r} here"
     return None
 

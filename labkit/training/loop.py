@@ -24,14 +24,17 @@ from labkit.data import (
     colour_statistics,
     load_arrays,
 )
-from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask, resize_logits
+from labkit.training.board import Board
 from labkit.training.checkpoints import run_in_progress
-from labkit.training.hardware import choose_device, choose_precision
+from labkit.training.compiling import compiled
+from labkit.training.hardware import autocast, choose_device, choose_precision, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimisers import build_average, build_optimiser, build_schedule
-from labkit.training.processes import ALONE, Processes, join_processes
+from labkit.training.processes import Processes, join_processes
 from labkit.training.recipe import FIXED_SCALES, Recipe
 from labkit.training.runs import HISTORY, build_network
+from labkit.training.steps import StepRecorder, Steps, gradient_norm
+from labkit.training.validation import valid_scores
 
 Watch = Callable[[Iterable[Batch], int], Iterable[Batch]]
 
@@ -53,6 +56,9 @@ class Epoch:
     best: bool = field(default=False, compare=False)
     """Whether these weights are the best so far and have been kept."""
     step_losses: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    """Training loss of each batch."""
+    gradient_norms: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    """Length of the gradient over all parameters, of each optimiser step."""
     redrawn: tuple[int, int] = field(default=(0, 0), compare=False)
     """Images that `augment.redraw` drew anew since the training (or this part of it) began, and those given up."""
 
@@ -90,11 +96,6 @@ def train_step(
     return value.detach()
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Let convolutions run in bfloat16 while weights, losses and sums stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
 def fit(
     recipe: Recipe,
     pets: Pets,
@@ -124,6 +125,7 @@ def fit(
     recipe = resolve(recipe, pets, device)
     table, chosen = recipe.training, torch.device(recipe.training.device)
     processes = join_processes(chosen)
+    keep_freed_memory(chosen)
     torch.manual_seed(table.seed)
     model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
     optimiser = build_optimiser(model, table)
@@ -136,14 +138,18 @@ def fit(
     steps_per_epoch = -(-len(batch_positions(train, table.batch_size)) // table.accumulate)
     schedule = build_schedule(optimiser, table, steps_per_epoch * table.epochs)
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule} | ({"average": average} if average else {})
+    board = Board(judged, recipe, prepare, arrays, valid)
 
-    with run_in_progress(run, recipe, chosen, parts, resume, processes) as kept:
-        trainer = Trainer(recipe, model, processes.wrap(model), optimiser, schedule, average, prepare, processes)
+    with run_in_progress(run, recipe, parts, board, resume, processes) as kept:
+        parallel = compiled(processes.wrap(model)) if table.compile else processes.wrap(model)
+        trainer = Trainer(recipe, model, parallel, optimiser, schedule, average, prepare, processes)
         for epoch in range(len(kept.history) + 1, table.epochs + 1):
+            if kept.has_stalled():
+                break
             began = time.perf_counter()
             torch.manual_seed(table.seed * 1_000_003 + epoch)  # dropout, the same in a resumed run
             size = recipe.size_of_epoch(epoch)
-            losses = trainer.epoch(arrays, batch_positions(train, table.batch_size, table.seed, epoch), epoch, watch)
+            steps = trainer.epoch(arrays, batch_positions(train, table.batch_size, table.seed, epoch), epoch, watch)
             trained = time.perf_counter() - began
             judge = valid_scores(judged, arrays, valid, prepare, recipe, size, processes)
             better = (size, judge["dice"]) > kept.best  # an epoch at a larger size beats all at smaller ones
@@ -152,15 +158,16 @@ def fit(
                 seconds=time.perf_counter() - began,
                 images_per_second=len(train) / trained,
                 learning_rate=schedule.get_last_lr()[0],
-                train_loss=losses.mean().item(),
+                train_loss=steps.losses.mean().item(),
                 valid_loss=judge["loss"],
                 valid_dice=judge["dice"],
                 valid_iou=judge["iou"],
                 best=better,
-                step_losses=tuple(losses.tolist()),
+                step_losses=tuple(steps.losses.tolist()),
+                gradient_norms=tuple(steps.gradient_norms.tolist()),
                 redrawn=(prepare.redraws.images, prepare.redraws.given_up),
             )
-            kept.keep(parts, judged, record.row(), (size, judge["dice"]) if better else None)
+            kept.keep(record.row(), steps.table(epoch), (size, judge["dice"]) if better else None)
             yield record
 
 
@@ -171,34 +178,33 @@ class Trainer:
     recipe: Recipe
     model: nn.Module
     parallel: nn.Module
-    """The model as it is called: on several processes it averages the gradients."""
+    """The model as it is called: on several processes it averages the gradients; it may be compiled."""
     optimiser: Optimizer
     schedule: LRScheduler
     average: AveragedModel | None
     prepare: Preparation
     processes: Processes
 
-    def epoch(self, arrays: Arrays, batches: list[np.ndarray], epoch: int, watch: Watch) -> Tensor:
-        """Train on every batch once; returns the loss of each, on the CPU.
+    def epoch(self, arrays: Arrays, batches: list[np.ndarray], epoch: int, watch: Watch) -> Steps:
+        """Train on every batch once; returns what its steps were, read from the device when the last one is done.
 
         Raises:
             FloatingPointError: the loss is not finite.
         """
         table, size = self.recipe.training, self.recipe.size_of_epoch(epoch)
-        loss, losses = LOSSES[table.loss], []
+        loss, steps = LOSSES[table.loss], StepRecorder(epoch, table.accumulate)
         shares = self.processes.share(batches)
         self.model.train()
-        for step, batch in enumerate(watch(batch_loader(arrays, shares), epoch), start=1):
+        for number, batch in enumerate(watch(batch_loader(arrays, shares), epoch), start=1):
             images, masks = self.prepare(batch, self.recipe.data.augment, table.seed, epoch, size)
             images = images.contiguous(memory_format=torch.channels_last)
-            together = min(table.accumulate, len(batches) - (step - 1) // table.accumulate * table.accumulate)
+            together = min(table.accumulate, len(batches) - (number - 1) // table.accumulate * table.accumulate)
             # gradients are averaged over the processes, whose parts may differ by an image
-            part = len(images) * self.processes.size / len(batches[step - 1])
-            losses.append(part * train_step(self.parallel, images, masks, loss, table.precision, together / part))
-            # asking a GPU for a number makes it wait: not in every step
-            if images.device.type == "cpu" or step % 16 == 0 or step == len(batches):
-                self._refuse_what_is_not_finite(losses, epoch, step)
-            if step % table.accumulate == 0 or step == len(batches):
+            part = len(images) * self.processes.size / len(batches[number - 1])
+            value = train_step(self.parallel, images, masks, loss, table.precision, together / part)
+            steps.add_batch(part * value, self.schedule.get_last_lr()[0])
+            if number % table.accumulate == 0 or number == len(batches):
+                steps.add_step(gradient_norm(self.model))
                 self.optimiser.step()
                 self.optimiser.zero_grad()
                 self.schedule.step()
@@ -206,40 +212,4 @@ class Trainer:
                     self.average.update_parameters(self.model)
         for network in (self.model, self.average) if self.average else (self.model,):
             self.processes.same_buffers(network)
-        return self.processes.total(torch.stack(losses)).cpu() / self.processes.size
-
-    def _refuse_what_is_not_finite(self, losses: list[Tensor], epoch: int, step: int) -> None:
-        latest = torch.stack(losses[-16:])
-        if not torch.isfinite(latest).all():
-            first = step - len(latest) + 1 + int(torch.isfinite(latest).long().argmin())
-            rate = self.schedule.get_last_lr()[0]
-            raise FloatingPointError(
-                f"epoch {epoch}, step {first}: the loss is {losses[first - 1]:g} at learning rate {rate:g}"
-            )
-
-
-@torch.no_grad()
-def valid_scores(
-    model: nn.Module,
-    arrays: Arrays,
-    positions: np.ndarray,
-    prepare: Preparation,
-    recipe: Recipe,
-    size: int,
-    processes: Processes = ALONE,
-) -> dict[str, float]:
-    """Loss, per-image Dice and IoU of images at `positions`, fed at `size`, scored at the recipe's image size."""
-    model.eval()
-    loss, sums = LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
-    mine = positions[processes.rank :: processes.size]
-    for batch in batch_loader(arrays, batch_positions(mine, max(32, recipe.training.batch_size))):
-        _, masks = prepare(batch)
-        images, _ = prepare(batch, size=size)
-        with autocast(images.device, recipe.training.precision):
-            logits = model(images.contiguous(memory_format=torch.channels_last))
-        logits = resize_logits(logits.float(), masks.shape[-2:])
-        counts = overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1]))
-        scores = per_image(dice_score, counts).sum(), per_image(iou_score, counts).sum()
-        sums += torch.stack([loss(logits, masks).double() * len(masks), *scores])
-    loss, dice, iou = (processes.total(sums) / len(positions)).tolist()
-    return {"loss": loss, "dice": dice, "iou": iou}
+        return steps.read(self.processes)

@@ -95,7 +95,11 @@ class TrainingTable(Table):
     """Progressive resizing: pairs (side in pixels, share of the epochs); empty trains at `image_size` only."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay a step of the weights' exponential moving average, which is then what is judged and kept; 0 = none."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Early stopping: end after so many epochs at the full size without a better validation Dice; 0 = never."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    """Let torch.compile make the training pass faster; each size of the images costs half a minute and more, once."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     faults: tuple[str, ...] = ()
     device: str | None = None

@@ -5,19 +5,22 @@ import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from labkit import __version__
 from labkit.errors import LabError
 from labkit.files import home, write_text, written_whole
 from labkit.models import build_model
 from labkit.training.recipe import Recipe, parse_recipe
+from labkit.training.steps import STEPS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HISTORY = (
     "epoch",
@@ -68,8 +71,10 @@ class Run:
             ) from None
         return model.to(device).eval()
 
-    def history(self) -> pd.DataFrame:
+    def history(self) -> "pd.DataFrame":
         """One row an epoch, with the columns `HISTORY`."""
+        import pandas as pd  # half a second that training need not wait for
+
         if (self.path / "history.csv").is_file():
             source, table = self.path / "history.csv", self.path / "history.csv"
         elif "history" in self.facts:
@@ -77,9 +82,21 @@ class Run:
         else:
             raise LabError(f"{self.path}: no history.csv there, and the weights file carries none; name its run folder")
         try:
-            return pd.read_csv(table)
-        except ValueError as error:  # pandas' own errors are of this kind
+            return pd.read_csv(table)[list(HISTORY)]
+        except (ValueError, KeyError) as error:  # pandas' own errors are of these kinds
             raise LabError(f"{source}: the history is damaged ({error}); train anew") from None
+
+    def steps(self) -> "pd.DataFrame":
+        """One row an optimiser step: `epoch, step, learning_rate, loss, gradient_norm`; run folders alone have them."""
+        import pandas as pd
+
+        path = self.path / "steps.csv"
+        if not path.is_file():
+            raise LabError(f"{self.path}: no steps.csv there; name the folder of a run that was trained here")
+        try:
+            return pd.read_csv(path)[list(STEPS)]
+        except (ValueError, KeyError) as error:
+            raise LabError(f"{path}: the table is damaged ({error}); train anew") from None
 
 
 def build_network(recipe: Recipe) -> nn.Module:
@@ -166,6 +183,12 @@ def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
     table.writeheader()
     table.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def write_steps(path: Path, steps: Tensor) -> None:
+    """Write `steps.csv` from rows `float64 [N, 5]` (see `STEPS`), whole or not at all."""
+    rows = (f"{epoch:.0f},{step:.0f},{','.join(map(str, rest))}\n" for epoch, step, *rest in steps.tolist())
+    write_text(path, "".join([",".join(STEPS) + "\n", *rows]))
 
 
 def write_json(path: Path, content: Any) -> None:

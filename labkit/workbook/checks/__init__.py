@@ -12,13 +12,14 @@ from labkit.workbook.checks.networks import (
     size_after,
     up_block,
 )
-from labkit.workbook.checks.training import bce_from_logits, cosine_rate, moving_average
+from labkit.workbook.checks.training import bce_from_logits, break_even, cosine_rate, moving_average
 from labkit.workbook.checks.unet import overlap_count
 
 __all__ = [
     "attention_gate",
     "bce_from_logits",
     "best_threshold",
+    "break_even",
     "channel_attention",
     "channel_statistics",
     "cosine_rate",

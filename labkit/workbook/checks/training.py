@@ -90,5 +90,27 @@ def moving_average(answer: Callable[[torch.Tensor, torch.Tensor, float], torch.T
     passed(what, "the average follows the weights slowly")
 
 
+def break_even(answer: Callable[[float, float, float], float]) -> None:
+    """`answer(once, before, after)`: steps until a cost of `once` seconds is earned back by faster steps."""
+    what = "break_even"
+    for once, before, after in ((36.0, 0.5, 0.38), (1.0, 0.25, 0.1), (10.0, 2.0, 1.2)):
+        given = float(as_array(call(answer, once, before, after, what=what), what))
+        right = once / (before - after)
+        expect(not _close(given, once / after), f"{what}: what a step saves is before - after, not its whole time")
+        expect(
+            not _close(given, once / (before / after - 1)),
+            f"{what}: that is counted in seconds of the faster training; steps are asked for",
+        )
+        expect(
+            right - 1e-6 * right <= given <= math.ceil(right - 1e-9) + 1e-6,
+            f"{what}: {once:g} s for steps of {after:g} instead of {before:g} s come back after {right:.1f} steps, "
+            f"found {given:g}",
+        )
+    for before, after in ((0.3, 0.3), (0.3, 0.4)):
+        given = float(as_array(call(answer, 5.0, before, after, what=what), what))
+        expect(given == math.inf, f"{what}: steps that are no faster never earn it back: infinity, found {given:g}")
+    passed(what, "a cost that is paid once, divided by what each step saves")
+
+
 def _close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6)

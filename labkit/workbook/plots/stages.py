@@ -204,7 +204,8 @@ class _Reader:
             reduction = pool or f"stride {2**change}"
             return Arrow("down", f"{words}, {reduction}", False)
         names = {step.name for step in trunk}
-        enlargement = "up-convolution" if "conv_transpose2d" in names else f"{mode} interpolation".strip()
+        learned = {"conv_transpose2d": "up-convolution", "pixel_shuffle": "pixel shuffle"}
+        enlargement = next((w for n, w in learned.items() if n in names), f"{mode} interpolation".strip())
         pointwise = all(step.kernel <= 1 for step in trunk if step.name == "conv2d")
         return Arrow("up", f"{enlargement}, {words}" if words else enlargement, pointwise and "blocks" not in words)
 

@@ -1,22 +1,30 @@
-"""Figures of notebook 04: losses, schedules, curves, and a curve that grows while a network trains."""
+"""Figures of notebook 04: losses, schedules, learning rates, and the curves of runs that are over."""
 
-import io
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
 import torch
-from IPython.display import display
 from matplotlib.figure import Figure
 from torch import nn
 
 from labkit import painting
-from labkit.training import Epoch, Recipe, build_optimiser, build_schedule
+from labkit.errors import LabError
+from labkit.training import RateSweep, Recipe, Run, build_optimiser, build_schedule
 from labkit.workbook.display import new_figure
 
 BLUE, ORANGE, GREEN, VERMILION = (
     tuple(c / 255 for c in colour) for colour in (painting.BLUE, painting.ORANGE, painting.GREEN, painting.VERMILION)
 )
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION)
+RUN_COLOURS = (*COLOURS, tuple(c / 255 for c in painting.PURPLE), tuple(c / 255 for c in painting.SKY), (0, 0, 0))
+RUN_LINES = ("-", "--", ":")
+RUN_PANELS = {
+    "train_loss": "training loss",
+    "valid_loss": "validation loss",
+    "valid_dice": "validation Dice, per image",
+    "learning_rate": "learning rate",
+}
 
 
 def loss_shapes(
@@ -83,25 +91,53 @@ def history_curves(history: pd.DataFrame, figure: Figure | None = None) -> Figur
     return figure
 
 
-class LiveCurves:
-    """Curves that are redrawn in place after each epoch; the last picture stays in the notebook."""
+def rate_sweep(sweep: RateSweep) -> Figure:
+    """The loss under a growing learning rate, and where it falls most steeply."""
+    figure = new_figure(8.5, 3.2)
+    axes = figure.subplots()
+    axes.plot(sweep.rates, sweep.losses, color=BLUE, alpha=0.4, linewidth=0.8, label="each step")
+    axes.plot(sweep.rates, sweep.smoothed, color=BLUE, linewidth=1.8, label="smoothed")
+    axes.axvline(sweep.suggested, color=VERMILION, linewidth=1.2, label=f"falls most steeply: {sweep.suggested:.2g}")
+    low, high = min(sweep.smoothed), max(sweep.smoothed[: len(sweep.smoothed) // 2])
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # the burst would flatten all else
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
+    axes.legend()
+    return figure
 
-    def __init__(self, epochs: int):
-        self.epochs, self.rows = epochs, []
-        self.figure = new_figure(8.5, 2.8)
-        self.handle = None
 
-    def add(self, record: Epoch) -> None:
-        """Take up one epoch and redraw."""
-        self.rows.append(record.row())
-        history_curves(pd.DataFrame(self.rows), self.figure)
-        for axes in self.figure.axes:
-            axes.set_xlim(0.5, self.epochs + 0.5)
-        picture = io.BytesIO()
-        self.figure.savefig(picture, format="png", dpi=100)
-        alt = f"Loss, validation Dice and IoU, and learning rate after {record.epoch} of {self.epochs} epochs."
-        bundle = {"image/png": picture.getvalue(), "text/plain": f"[figure: {alt}]"}
-        if self.handle is None:
-            self.handle = display(bundle, raw=True, display_id=True, metadata={"image/png": {"alt": alt}})
-        else:
-            self.handle.update(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+def run_curves(runs: Sequence[Run], over: Literal["epochs", "seconds"] = "epochs") -> Figure:
+    """Losses, validation Dice and learning rate of several runs together, a colour a run; the best epoch has a dot.
+
+    Args:
+        runs: folders, or weights files that carry a history.
+        over: what the curves run over; `seconds` are those of the training, validation included.
+
+    Raises:
+        LabError: a run has no history, or there are more runs than can be told apart.
+    """
+    if len(runs) > len(RUN_COLOURS) * len(RUN_LINES):
+        raise LabError(f"{len(runs)} runs cannot be told apart; draw {len(RUN_COLOURS) * len(RUN_LINES)} at most")
+    histories = [run.history() for run in runs]
+    names = [run.name for run in runs]
+    names = [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
+    seconds = max(history["seconds"].sum() for history in histories)
+    unit, length = ("minutes", 60) if over == "seconds" and seconds > 300 else (over, 1)
+    figure = new_figure(8.5, 5.2)
+    panels = dict(zip(RUN_PANELS, figure.subplots(2, 2, sharex=True).flat, strict=True))
+    for number, (name, history) in enumerate(zip(names, histories, strict=True)):
+        colour, line = RUN_COLOURS[number % len(RUN_COLOURS)], RUN_LINES[number // len(RUN_COLOURS)]
+        places = history["epoch"] if over == "epochs" else history["seconds"].cumsum() / length
+        for key, axes in panels.items():
+            axes.plot(places, history[key], color=colour, linestyle=line, label=name, linewidth=1.4)
+        best = history["valid_dice"].idxmax()
+        panels["valid_dice"].plot(places[best], history["valid_dice"][best], "o", color=colour, markersize=5)
+    for key, axes in panels.items():
+        axes.set_title(RUN_PANELS[key], fontsize=10)
+        if over == "epochs":
+            axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in figure.axes[2:]:
+        axes.set_xlabel("epoch" if over == "epochs" else f"{unit} of training")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = max(1, min(len(names), 110 // (max(map(len, names)) + 8)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9)
+    return figure

@@ -1,0 +1,109 @@
+"""The learning-rate range test: a training whose rate grows until it bursts, to see which rates move the loss."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from labkit.data import Pets, Preparation, batch_positions, load_arrays
+from labkit.errors import LabError
+from labkit.training.loop import Trainer, resolve
+from labkit.training.optimisers import build_optimiser
+from labkit.training.processes import ALONE
+from labkit.training.recipe import Recipe
+from labkit.training.runs import build_network
+
+DECAY = 0.9
+"""Of the running mean that smooths the losses: it looks back on about ten steps."""
+BURST = 4.0
+"""The test ends when the smoothed loss is so many times its best."""
+
+
+@dataclass(frozen=True)
+class RateSweep:
+    """What the range test met, step by step."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    """Of each step's images, before the step."""
+    smoothed: tuple[float, ...]
+    """The mean of a running mean from the left and one from the right, so that no valley is shifted."""
+    suggested: float
+    """Where the smoothed loss falls most steeply on its way down: a rate to start from, not an answer."""
+
+
+def find_learning_rate(
+    recipe: Recipe, pets: Pets, device: str = "auto", lowest: float = 1e-6, highest: float = 1.0, steps: int = 100
+) -> RateSweep:
+    """Train a fresh network for some steps while the rate grows from `lowest` to `highest`, by a factor each step.
+
+    Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017 (arXiv 1506.01186), section 3.3, with
+    the rate on a logarithmic scale. The steps are those of a training by the recipe, at its first size; nothing is
+    kept or written. It ends early when the loss bursts.
+
+    Args:
+        recipe: what to train; its learning rate and schedule do not matter.
+        pets: the data set; its test images are not touched.
+        device: `auto`, `cpu`, `cuda` ...
+        lowest: the first learning rate.
+        highest: the last one.
+        steps: optimiser steps from one to the other.
+
+    Raises:
+        LabError: the rates or steps make no test, or the loss falls at none of the rates.
+    """
+    if not 0 < lowest < highest or steps < 10:
+        raise LabError(
+            f"{steps} steps from {lowest:g} to {highest:g} are no range of learning rates; take 10 steps and more, "
+            "and 0 < lowest < highest"
+        )
+    many = 1_000_000  # epochs: the passes that are made here are at the size of the first
+    given = {"learning_rate": lowest, "ema": 0.0, "epochs": many, "compile": False}
+    recipe = resolve(recipe.changed(training=given), pets, device)
+    table, chosen = recipe.training, torch.device(recipe.training.device)
+    torch.manual_seed(table.seed)
+    model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
+    optimiser = build_optimiser(model, table)
+    schedule = LambdaLR(optimiser, lambda step: (highest / lowest) ** (step / (steps - 1)))
+    prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
+    trainer = Trainer(recipe, model, model, optimiser, schedule, None, prepare, ALONE)
+    arrays, train = load_arrays(pets, recipe.data.image_size), pets.split("train", recipe.data.split)
+
+    rates, losses, epoch, batches = [], [], 0, []
+    while len(losses) < steps:
+        if not batches:
+            epoch += 1
+            batches = batch_positions(train, table.batch_size, table.seed, epoch)
+        together, batches = batches[: table.accumulate], batches[table.accumulate :]
+        rate = schedule.get_last_lr()[0]
+        try:
+            met = trainer.epoch(arrays, together, epoch, lambda items, _: items)
+        except FloatingPointError:
+            break  # a loss that is no number has burst
+        rates.append(rate)
+        losses.append(met.losses.mean().item())
+        running = running_mean(losses)
+        if running[-1] > BURST * running.min():
+            break
+    return _judged(rates, losses)
+
+
+def running_mean(values: list[float]) -> np.ndarray:
+    """Mean of all values up to each, the older ones weighing less by `DECAY` a step, `float64 [N]`."""
+    ages = np.arange(len(values))[:, None] - np.arange(len(values))
+    weights = np.where(ages >= 0, DECAY ** np.maximum(ages, 0), 0.0)
+    return weights @ np.asarray(values) / weights.sum(1)
+
+
+def _judged(rates: list[float], losses: list[float]) -> RateSweep:
+    if len(losses) < 3:
+        raise LabError(f"the loss bursts within {len(losses) + 1} steps at the lowest learning rates; begin lower")
+    smoothed = (running_mean(losses) + running_mean(losses[::-1])[::-1]) / 2
+    fall = smoothed[0] - smoothed.min()
+    if fall <= 0:
+        raise LabError(f"the loss falls at no learning rate from {rates[0]:g} to {rates[-1]:g}; begin lower")
+    # down is where nine tenths of the fall are done: at higher rates the loss leaps, and every leap ends in a fall
+    down = int(np.argmax(smoothed <= smoothed.min() + 0.1 * fall))
+    steepest = int(np.gradient(smoothed, np.log(rates))[: down + 1].argmin())
+    return RateSweep(tuple(rates), tuple(losses), tuple(smoothed.tolist()), rates[steepest])

@@ -1,0 +1,39 @@
+"""How good a network is on images that it does not learn from."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from labkit.data import Arrays, Preparation, batch_loader, batch_positions
+from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask, resize_logits
+from labkit.training.hardware import autocast
+from labkit.training.losses import LOSSES
+from labkit.training.processes import ALONE, Processes
+from labkit.training.recipe import Recipe
+
+
+@torch.no_grad()
+def valid_scores(
+    model: nn.Module,
+    arrays: Arrays,
+    positions: np.ndarray,
+    prepare: Preparation,
+    recipe: Recipe,
+    size: int,
+    processes: Processes = ALONE,
+) -> dict[str, float]:
+    """Loss, per-image Dice and IoU of images at `positions`, fed at `size`, scored at the recipe's image size."""
+    model.eval()
+    loss, sums = LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
+    mine = positions[processes.rank :: processes.size]
+    for batch in batch_loader(arrays, batch_positions(mine, max(32, recipe.training.batch_size))):
+        _, masks = prepare(batch)
+        images, _ = prepare(batch, size=size)
+        with autocast(images.device, recipe.training.precision):
+            logits = model(images.contiguous(memory_format=torch.channels_last))
+        logits = resize_logits(logits.float(), masks.shape[-2:])
+        counts = overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1]))
+        scores = per_image(dice_score, counts).sum(), per_image(iou_score, counts).sum()
+        sums += torch.stack([loss(logits, masks).double() * len(masks), *scores])
+    loss, dice, iou = (processes.total(sums) / len(positions)).tolist()
+    return {"loss": loss, "dice": dice, "iou": iou}
