@@ -27,8 +27,9 @@ def valid_scores(
     loss, sums = LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
     mine = positions[processes.rank :: processes.size]
     for batch in batch_loader(arrays, batch_positions(mine, max(32, recipe.training.batch_size))):
-        _, masks = prepare(batch)
-        images, _ = prepare(batch, size=size)
+        images, masks = prepare(batch)
+        if size != masks.shape[-1]:  # what is fed small is still scored at full size
+            images, _ = prepare(batch, size=size)
         with autocast(images.device, recipe.training.precision):
             logits = model(images.contiguous(memory_format=torch.channels_last))
         logits = resize_logits(logits.float(), masks.shape[-2:])

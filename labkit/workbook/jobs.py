@@ -141,7 +141,7 @@ def _train_in_notebook(job: Job, run: Path) -> None:
     ours = asked.is_file() and asked.read_text(encoding="utf-8") == job.recipe
     if not ours and (run / "recipe.toml").exists():
         raise LabError(f"{run}: already holds a run that no notebook of this sweep has made; choose another --out")
-    for name in ("last.pt", "history.csv", "best.safetensors"):
+    for name in ("last.pt", "history.csv", "steps.csv", "best.safetensors"):
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / "tensorboard", ignore_errors=True)
     write_text(asked, job.recipe)

@@ -83,7 +83,7 @@ class LiveCurves:
         for axes in self.figure.axes:
             axes.relim()
             axes.autoscale_view(scalex=False)
-        self.curves["learning_rate"].axes.set_ylim(bottom=0)
+        self.curves["learning_rate"].axes.set_ylim(bottom=0, auto=True)
         left = self.epochs - record.epoch
         remaining = in_words(seconds_left([met.seconds for met in self.records], left))
         self._show(f"about {remaining} left" if left else "done")
