@@ -49,6 +49,7 @@ def speedrun(table: pd.DataFrame, goal: float) -> Figure:
     bars.set_yticks([len(steps) - i for i in range(len(steps))], [_wrapped(step) for step in steps], fontsize=8)
     bars.set(xlabel=f"minutes to {goal:.2f}")
     bars.margins(x=0.25)
+    bars.set_ylim(0.4, len(steps) + 0.6)
     bars.spines[["top", "right"]].set_visible(False)
     return figure
 
