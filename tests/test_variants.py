@@ -326,7 +326,7 @@ SMALL = [
     ("report_resnet34_unet", {"report": "003"}),
     ("encoder_unet", {"encoder": "mobilenet_v3_large"}),
     ("encoder_unet", {"encoder": "swin_t"}),
-    ("patch_unet", {"widths": (8, 16, 32), "blocks": (1, 1, 1)}),
+    ("patch_unet", {"widths": (16, 32, 64), "blocks": (1, 1, 1)}),
 ]
 
 

@@ -25,6 +25,7 @@ from labkit.analysis.evaluation import (
 )
 from labkit.analysis.predictions import Predictor, load_predictor, predict_batches, predict_files
 from labkit.analysis.receptive import gradient_map, receptive_fields
+from labkit.analysis.records import read_record
 from labkit.analysis.variants import VARIANTS
 from labkit.training import committed_weights, open_run
 
@@ -56,6 +57,7 @@ __all__ = [
     "predict_files",
     "probabilities",
     "quantise",
+    "read_record",
     "receptive_fields",
     "restored_weights",
     "scale_name",
