@@ -11,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -200,3 +201,54 @@ def test_a_mouse_moves_the_sliders_in_jupyterlab(jupyter, tmp_path):
         chromium.close()
     assert natural[0] > 3 * natural[1] * 0.9
     assert np.prod(natural) > 100_000
+
+
+LIVE = """
+import time
+from labkit.training import Epoch
+from labkit.workbook import plots
+curves = plots.LiveCurves(5)
+for n in range(1, 6):
+    curves.add(Epoch(n, 0.6, 9.0, n / 1000, 1 / n, 1 / n, n / 6, n / 7, True, (1 / n,), (float(n),)))
+    time.sleep(0.6)
+"""
+WATCH = """() => {
+    window.frames_seen = [];
+    const look = () => {
+        const pictures = [...document.querySelectorAll('.jp-OutputArea-output img')];
+        if (pictures.length || window.frames_seen.length)
+            window.frames_seen.push(pictures.map(img => [img.getBoundingClientRect().height, img.src]));
+        requestAnimationFrame(look);
+    };
+    look();
+}"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_live_curves_change_in_place_without_a_jump_in_jupyterlab(jupyter, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LIVE)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "notebooks" / "live.ipynb")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(f"{jupyter}/lab/tree/live.ipynb?reset", timeout=120_000)
+        page.wait_for_selector("text=/\\| Idle/", timeout=120_000)
+        page.evaluate(WATCH)
+        page.click("text=Run >> nth=0")
+        page.click("text=Run All Cells")
+        different = "() => new Set(window.frames_seen.flat().map(([_, src]) => src)).size"
+        page.wait_for_function(f"() => ({different})() >= 4", timeout=120_000)
+        page.wait_for_timeout(1500)
+        frames, pictures = page.evaluate("() => window.frames_seen"), page.evaluate(different)
+        if folder := os.environ.get("LABKIT_SCREENSHOTS"):
+            page.screenshot(path=str(Path(folder) / "live.png"))
+        chromium.close()
+    assert pictures == 5
+    # one picture in every frame that the browser drew, never none or two
+    assert {len(frame) for frame in frames} == {1}
+    heights = {height for frame in frames for height, _ in frame}
+    assert max(heights) - min(heights) < 1
+    assert min(heights) > 400

@@ -77,9 +77,8 @@ def train(
     except KeyboardInterrupt as stop:
         if isinstance(stop, Interrupted) or record is None:
             raise
-        done = (
-            f"epochs 1 to {record.epoch} are" if record.epoch > 1 else "epoch 1 is"
-        )  # it came while a line was printed
+        # it came while a line was printed
+        done = f"epochs 1 to {record.epoch} are" if record.epoch > 1 else "epoch 1 is"
         raise Interrupted(f"{done} kept in {run}; go on with --resume") from None
     if record is None:
         say("nothing is left to do: the run has come to its end before")

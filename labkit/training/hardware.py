@@ -65,8 +65,8 @@ def keep_freed_memory(device: torch.device) -> bool:
     """Let this process keep the memory that it frees, for the next step; returns whether the C library takes the wish.
 
     A training on the CPU asks for the same tensors in every step. glibc gives large ones back to the system and gets
-    them again as pages to be zeroed: tens of thousands of page faults a step, up to a tenth of its time (the change
-    "freed memory kept, six steps" in records/attempts.csv). Other devices and C libraries have no such switch.
+    them again as pages to be zeroed, thousands of page faults a step; what that costs says the change "freed memory
+    kept, six steps" in records/attempts.csv. Other devices and C libraries have no such switch.
     """
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
         return False

@@ -1,4 +1,4 @@
-"""Optimisers, schedules and the moving average by their names in a recipe; all of them are PyTorch's."""
+"""Optimisers, schedules and the moving average by their names in a recipe; all but Muon are PyTorch's."""
 
 import itertools
 import math
