@@ -108,6 +108,13 @@ def test_a_parameter_without_a_gradient_stays():
     assert torch.equal(model[2].weight, before)
 
 
+def test_a_step_without_any_gradient_changes_nothing():
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    Muon(model, lr=0.01, weight_decay=0.1).step()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_the_recipe_names_it_and_every_schedule_drives_it():
     for schedule in ("constant", "cosine", "one-cycle"):
         text = f'[training]\noptimizer = "muon"\nschedule = "{schedule}"\nlearning_rate = 5e-3'

@@ -65,8 +65,9 @@ class Muon(AdamW):
     def step(self, closure=None) -> None:
         """One step of all parameters; a parameter without a gradient stays."""
         for group in self.param_groups:
-            if group["orthogonal"]:
-                self._orthogonal_step([p for p in group["params"] if p.grad is not None], group)
+            weights = [p for p in group["params"] if p.grad is not None]
+            if group["orthogonal"] and weights:
+                self._orthogonal_step(weights, group)
         super().step(closure)
 
     def _orthogonal_step(self, weights: list[nn.Parameter], group: dict) -> None:
