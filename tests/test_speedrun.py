@@ -73,8 +73,16 @@ def test_the_figure_has_a_curve_a_run_and_the_median_of_each_step(measured):
             measured([(128, 0.8)], 0, "never"),
         ]
     )
-    figure = plots.speedrun(rows, 0.9)
+    figure = plots.speedrun(rows)
     curves, bars = figure.axes
     assert sum(len(line.get_xdata()) > 0 and line.get_linestyle() == "-" for line in curves.lines) == 5
     assert [round(bar.get_width() * 60) for bar in bars.patches] == [25, 25]
     assert [text.get_text().strip() for text in bars.texts] == ["0:25", "0:25", "not reached"]
+
+
+def test_with_several_goals_every_bar_names_its_own(measured):
+    rows = pd.concat([measured([(128, 0.91)], step="for 0.90"), measured([(128, 0.93)], step="for 0.92").assign(goal=0.92)])
+    curves, bars = plots.speedrun(rows).axes
+    assert [text.get_text().strip() for text in bars.texts] == ["0.90: 0:15", "0.92: 0:15"]
+    dashed = [line.get_ydata()[0] for line in curves.lines if line.get_linestyle() == "--"]
+    assert dashed == [0.9, 0.92]

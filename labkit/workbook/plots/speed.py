@@ -20,35 +20,37 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def speedrun(table: pd.DataFrame, goal: float) -> Figure:
-    """Validation Dice against minutes since the start of the process, one line a run, and the time to the goal.
+def speedrun(table: pd.DataFrame) -> Figure:
+    """Validation Dice against minutes since the start of the process, one line a run, and the time to each step's goal.
 
     Args:
-        table: rows of `records/speedrun.csv` for one goal: columns `step, seed, phase, size, image_size, seconds,
-            valid_dice, seconds_to_goal`. Steps keep their order; several seeds of a step share a colour.
-        goal: the Dice that counts.
+        table: rows of `records/speedrun.csv`, one goal a step: columns `step, goal, seed, phase, size, image_size,
+            seconds, valid_dice, seconds_to_goal`. Steps keep their order; several seeds of a step share a colour.
     """
     figure = new_figure(8.5, 4.2)
     curves, bars = figure.subplots(1, 2, width_ratios=(1.6, 1))
-    steps = list(dict.fromkeys(table["step"]))
+    steps, goals = list(dict.fromkeys(table["step"])), sorted(table["goal"].unique())
     for step, colour in zip(steps, COLOURS, strict=False):
-        for _, run in table[(table["step"] == step) & (table["phase"] == "epoch")].groupby("seed"):
+        own = table[table["step"] == step]
+        for _, run in own[own["phase"] == "epoch"].groupby("seed"):
             curves.plot(run["seconds"] / 60, run["valid_dice"], color=colour, linewidth=1.2)
             full = run[run["size"] == run["image_size"]]
             curves.plot(full["seconds"] / 60, full["valid_dice"], ".", color=colour, markersize=5)
-        times = table[table["step"] == step].groupby("seed")["seconds_to_goal"].first()
-        median = times.fillna(np.inf).median()
+        median = own.groupby("seed")["seconds_to_goal"].first().fillna(np.inf).median()
         place = len(steps) - steps.index(step)
-        if np.isfinite(median):
-            bars.barh(place, median / 60, color=colour, height=0.62)
-        text = clock(median) if np.isfinite(median) else "not reached"
-        bars.text(0 if not np.isfinite(median) else median / 60, place, f" {text}", va="center", fontsize=9)
-    curves.axhline(goal, color="grey", linestyle="--", linewidth=1)
+        length, text = (median / 60, clock(median)) if np.isfinite(median) else (0, "not reached")
+        if length:
+            bars.barh(place, length, color=colour, height=0.62)
+        if len(goals) > 1:
+            text = f"{own['goal'].iloc[0]:.2f}: {text}"
+        bars.text(length, place, f" {text}", va="center", fontsize=9)
+    for goal in goals:
+        curves.axhline(goal, color="grey", linestyle="--", linewidth=1)
     curves.set(xlabel="minutes since the start", ylabel="validation Dice, per image", ylim=(0.75, None))
     curves.grid(True, alpha=0.3)
     bars.set_yticks([len(steps) - i for i in range(len(steps))], [_wrapped(step) for step in steps], fontsize=8)
-    bars.set(xlabel=f"minutes to {goal:.2f}")
-    bars.margins(x=0.25)
+    bars.set(xlabel=f"minutes to {' or '.join(f'{goal:.2f}' for goal in goals)}")
+    bars.margins(x=0.3)
     bars.set_ylim(0.4, len(steps) + 0.6)
     bars.spines[["top", "right"]].set_visible(False)
     return figure
