@@ -81,7 +81,8 @@ def test_the_figure_has_a_curve_a_run_and_the_median_of_each_step(measured):
 
 
 def test_with_several_goals_every_bar_names_its_own(measured):
-    rows = pd.concat([measured([(128, 0.91)], step="for 0.90"), measured([(128, 0.93)], step="for 0.92").assign(goal=0.92)])
+    further = measured([(128, 0.93)], step="for 0.92").assign(goal=0.92)
+    rows = pd.concat([measured([(128, 0.91)], step="for 0.90"), further])
     curves, bars = plots.speedrun(rows).axes
     assert [text.get_text().strip() for text in bars.texts] == ["0.90: 0:15", "0.92: 0:15"]
     dashed = [line.get_ydata()[0] for line in curves.lines if line.get_linestyle() == "--"]
