@@ -131,11 +131,15 @@ def measure(step: str, goal: float, recipe: Recipe, data: Path, device: str) -> 
 
 
 def kept(table: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """Add a run's rows to the table, in place of the same run's earlier ones."""
+    """Add a run's rows to the table, in place of the same run's earlier ones; steps stand in their order."""
     if table.exists():
         old, key = pd.read_csv(table), ["step", "goal", "seed", "device"]
         same = old.set_index(key).index.isin(rows.set_index(key).index)
         rows = pd.concat([old[~same], rows], ignore_index=True)
+    order = [*STEPS, "final"]
+    rows = rows.sort_values(
+        ["goal", "step", "seed", "seconds"], key=lambda c: c.map(order.index) if c.name == "step" else c
+    ).reset_index(drop=True)
     write_text(table, rows.to_csv(index=False, lineterminator="\n"))
     return rows
 

@@ -56,6 +56,13 @@ def test_a_run_replaces_its_own_earlier_rows_only(measured, tmp_path):
     assert pd.read_csv(table)["valid_dice"].max() == 0.8
 
 
+def test_the_table_keeps_the_order_of_the_way(measured, tmp_path):
+    for step in ("final", "Muon", "plain", "PatchUNet"):
+        rows = speedrun.kept(tmp_path / "speedrun.csv", measured([(128, 0.7)] * 2, step=step))
+    assert list(dict.fromkeys(rows["step"])) == ["plain", "PatchUNet", "Muon", "final"]
+    assert rows["phase"].tolist() == ["imports", "arrays", "set-up", "epoch", "epoch"] * 4
+
+
 def test_every_plan_is_a_valid_recipe_for_whole_images_of_128_pixels():
     for name, changes in [*speedrun.STEPS.values(), *((name, {}) for name in speedrun.GOALS.values())]:
         recipe = speedrun.planned(name, changes, seed=2)
