@@ -23,6 +23,7 @@ NETWORKS = {
     "resnet34_unet lab": VARIANTS["resnet34_unet lab"],
     "resnet34_unet unet": VARIANTS["resnet34_unet unet"],
     "attention_unet width 32": {"name": "attention_unet", "width": 32},
+    "patch_unet": VARIANTS["patch_unet"],
 }
 """What is measured by default; every other name of `VARIANTS` can be asked for."""
 
