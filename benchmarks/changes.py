@@ -200,14 +200,20 @@ def onednn_bfloat16(setting: Setting) -> Side:
 
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """glibc keeps what is freed, as in `fit`; its defaults again afterwards."""
+    """glibc keeps what is freed, as in `fit`; afterwards a fixed threshold of 128 KiB.
+
+    That is glibc's first threshold, which by default it moves up as large blocks are freed: once it has been told
+    a value it does so no more, so that the other side may pay a little more here than in a fresh process.
+    """
     if not keep_freed_memory(torch.device("cpu")):
         raise NotHere("this C library has no such switch")
-    yield
-    library = ctypes.CDLL(None)
-    library.mallopt(-4, 65_536)  # M_MMAP_MAX
-    library.mallopt(-1, 128 * 1024)  # M_TRIM_THRESHOLD
-    library.malloc_trim(0)
+    try:
+        yield
+    finally:
+        library = ctypes.CDLL(None)
+        library.mallopt(-4, 65_536)  # M_MMAP_MAX
+        library.mallopt(-1, 128 * 1024)  # M_TRIM_THRESHOLD
+        library.malloc_trim(0)
 
 
 def six_steps(setting: Setting) -> Side:

@@ -8,7 +8,7 @@ from labkit.files import home, written_whole
 
 
 def main() -> None:
-    """Six test pictures of the drawn sample, spread from the worst to the best, with what the network says."""
+    """Seven test pictures of the drawn sample, spread from the worst to the best, with what the network says."""
     pets, run = open_pets("sample"), analysis.open_run(analysis.committed_weights("sample"))
     predictor = analysis.load_predictor(run, "cpu", "float32")
     table = analysis.evaluate(run, pets, device="cpu", precision="float32", keep=False).images

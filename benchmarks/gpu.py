@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class Outcome:
 def full_steps(archive: Path, out: Path, device: str) -> list[Step]:
     """All that is measured on a GPU."""
     python, data = [sys.executable, "-m"], str(out / "data")
-    throughput = [*python, "benchmarks.throughput", "--device", device, "--compile"]
+    throughput = [*python, "benchmarks.throughput", "--device", device, "--compile", "--warm-cache"]
     throughput += ["--graphs"] if device.startswith("cuda") else []
     warm = [*throughput, "--rounds", "1", "--out", str(out / "warm-up.csv"), "--only"]
     speedrun = [*python, "benchmarks.speedrun", "--seeds", "1", "--data", data, "--device", device, "--out", str(out)]
@@ -163,8 +164,8 @@ def missing(needs: dict[str, str]) -> list[str]:
     return [package for module, package in needs.items() if importlib.util.find_spec(module) is None]
 
 
-def run_step(step: Step, out: Path, seconds_left: float) -> Outcome:
-    """Run a step within its limit; whatever goes wrong becomes its status."""
+def run_step(step: Step, out: Path, seconds_left: float, running: dict[str, subprocess.Popen] | None = None) -> Outcome:
+    """Run a step within its limit; whatever goes wrong becomes its status. Its process stands in `running`."""
     if lacking := missing(step.needs):
         return Outcome(step.name, f"left out: needs {', '.join(lacking)}", 0.0, [])
     limit = step.limit or max(1.0, seconds_left - RESERVE)
@@ -172,12 +173,13 @@ def run_step(step: Step, out: Path, seconds_left: float) -> Outcome:
     began = time.perf_counter()
     with log.open("wb") as file:
         child = subprocess.Popen(step.command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        if running is not None:
+            running[step.name] = child
         try:
             code = child.wait(timeout=limit)
             status = "ok" if code == 0 else f"failed with status {code}: {last_line(log)}"
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)  # and what it has started
-            child.wait()
+            kill(child)
             status = f"stopped after its {limit:.0f} s"
     took = time.perf_counter() - began
     try:
@@ -186,23 +188,34 @@ def run_step(step: Step, out: Path, seconds_left: float) -> Outcome:
         return Outcome(step.name, f"failed: {error}" if status == "ok" else status, took, [])
 
 
+def kill(child: subprocess.Popen) -> None:
+    """End a step's process and what it has started."""
+    with suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
 def last_line(log: Path) -> str:
     """The last line of an output, where errors are told."""
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1][:150] if lines else "no output"
 
 
-def run_all(steps: list[Step], out: Path) -> list[Outcome]:
-    """Run the stages in order, each told when it is done; a step that fails stops no other."""
-    began, outcomes = time.perf_counter(), []
+def run_all(steps: list[Step], out: Path) -> Iterator[Outcome]:
+    """Run the stages in order, each step told when it is done; one that fails stops no other, an interrupt all."""
+    began, running = time.perf_counter(), {}
     for stage in sorted({step.stage for step in steps}):
         together = [step for step in steps if step.stage == stage]
         left = TOTAL - (time.perf_counter() - began)
         with ThreadPoolExecutor(len(together)) as pool:
-            for outcome in pool.map(lambda step, left=left: run_step(step, out, left), together):
-                print(f"{outcome.step}: {outcome.status}, {outcome.seconds:.0f} s", flush=True)
-                outcomes.append(outcome)
-    return outcomes
+            try:
+                for outcome in pool.map(lambda step, left=left: run_step(step, out, left, running), together):
+                    print(f"{outcome.step}: {outcome.status}, {outcome.seconds:.0f} s", flush=True)
+                    yield outcome
+            except BaseException:
+                for child in running.values():
+                    kill(child)
+                raise
 
 
 def table(outcomes: list[Outcome]) -> list[dict[str, str]]:
@@ -227,16 +240,28 @@ def main() -> None:
         print(f"Python {sys.executable} lacks {', '.join(lacking)}: the steps that need them are left out", flush=True)
     if (complaint := results.no_device(given.device)) is not None:
         sys.exit(f"gpu.sh: {complaint}")
-    outcomes = run_all(SCALES[given.scale](given.archive, given.out, given.device), given.out)
+    if any(given.out.glob("*.log")):
+        sys.exit(f"gpu.sh: {given.out} holds an earlier run; name another folder, or remove that one")
+    outcomes: list[Outcome] = []
+    try:
+        for outcome in run_all(SCALES[given.scale](given.archive, given.out, given.device), given.out):
+            outcomes.append(outcome)
+    finally:  # an interrupt keeps what was found until then
+        if outcomes:
+            keep(outcomes, given.out)
+    sys.exit(any(outcome.status != "ok" for outcome in outcomes))
+
+
+def keep(outcomes: list[Outcome], out: Path) -> None:
+    """Print the table and write it down."""
     rows = table(outcomes)
-    with (given.out / "gpu.csv").open("w", newline="") as file:
+    with (out / "gpu.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     text = results.markdown(rows)
-    (given.out / "gpu.md").write_text(text)
-    print(f"\n{text}\nkept in {given.out}: gpu.csv, gpu.md, and a log of each step")
-    sys.exit(any(outcome.status != "ok" for outcome in outcomes))
+    (out / "gpu.md").write_text(text)
+    print(f"\n{text}\nkept in {out}: gpu.csv, gpu.md, and a log of each step")
 
 
 if __name__ == "__main__":

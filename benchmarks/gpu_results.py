@@ -31,7 +31,7 @@ def no_device(device: str) -> str | None:
     """One sentence if torch does not see the CUDA device that was asked for, asked in a process of its own."""
     if not device.startswith("cuda"):
         return None
-    code = "import torch; torch.zeros(1, device='cuda'); print(torch.cuda.get_device_name())"
+    code = f"import torch; torch.zeros(1, device={device!r}); print(torch.cuda.get_device_name({device!r}))"
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if asked.returncode == 0:
         return None

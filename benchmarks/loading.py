@@ -15,7 +15,6 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ import torch
 
 from benchmarks.loading_ways import WAYS, batches_of, many_arrays
 from benchmarks.scaling import private_mb
+from benchmarks.timing import machine
 from labkit.data import (
     Augment,
     Pets,
@@ -35,7 +35,7 @@ from labkit.data import (
     open_pets,
 )
 from labkit.files import home, write_text
-from labkit.training import LOSSES, build_network, build_optimiser, environment, load_recipe, resolve, train_step
+from labkit.training import LOSSES, build_network, build_optimiser, load_recipe, resolve, train_step
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "cpu-128-unet.toml"
 ORIGINALS = "oxford-iiit-pet-originals"
@@ -207,7 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words.add_argument("--data", nargs="+", help="sample, pets or folders instead of the real data that are found")
     words.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured")
     words.add_argument("--quick", action="store_true", help="seconds instead of minutes: tells that it runs, no more")
+    words.add_argument("--out", type=Path, default=home() / "records", help="folder of loading.csv")
     given = words.parse_args(arguments)
+    if given.quick and given.out == words.get_default("out"):
+        words.error("--quick measures nothing that a record should hold; name another folder with --out")
     warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: that is measured
     scale, augment = QUICK if given.quick else FULL, load_recipe(RECIPE).data.augment
     sources = [open_pets(data) for data in given.data] if given.data else found_sources()
@@ -223,18 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "epochs" in given.parts:
         rows += measure_epochs(open_pets("sample") if given.data is None else sources[0], scale)
         print(pd.DataFrame(rows[-len(scale.counts) :]).to_string(), flush=True)
-    facts = environment(torch.device("cpu"))
-    made = {
-        "device": f"{facts['device']} ({facts['processor'] or facts['device_name']})",
-        "cores": os.cpu_count(),
-        "threads": facts["threads"],
-        "torch": facts["torch"],
-        "rounds": scale.rounds,
-        "seed": 0,
-        "commit": facts["commit"],
-        "date": date.today().isoformat(),
-    }
-    path, table = home() / "records" / "loading.csv", pd.DataFrame([row | made for row in rows])
+    made = machine(torch.device("cpu")) | {"cores": os.cpu_count(), "rounds": scale.rounds, "seed": 0}
+    path, table = given.out / "loading.csv", pd.DataFrame([row | made for row in rows])
     if path.exists():
         old = pd.read_csv(path)
         table = pd.concat([old[~old["what"].isin(table["what"])], table], ignore_index=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.timing import device_in_words
 from labkit.files import home, write_text
 from labkit.models import count_parameters
 from labkit.training import build_network, open_run
@@ -24,7 +25,7 @@ def rows(path: Path, note: str) -> list[dict]:
         "train_minutes": round(history["seconds"].sum() / 60, 1),
         "best_valid_dice": round(history["valid_dice"].max(), 4),
         "precision": training.precision,
-        "device": f"{environment['device']} ({environment['processor'] or environment['device_name']})",
+        "device": device_in_words(environment),
         "threads": environment["threads"],
         "torch": environment["torch"],
         "seed": training.seed,

@@ -16,17 +16,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
+from benchmarks.timing import machine
 from labkit.data import load_arrays, open_pets
 from labkit.files import home, write_text
 from labkit.models import count_parameters
-from labkit.training import Recipe, build_network, environment, fit, load_recipe, parse_recipe, resolve
+from labkit.training import Recipe, build_network, choose_device, fit, load_recipe, parse_recipe, resolve
 
 GOALS = {"0.90": "speedrun-90", "0.92": "speedrun-92", "0.93": "speedrun-93"}
 """Validation Dice -> recipe."""
@@ -92,14 +91,14 @@ def train_here(path: str, data: str, device: str) -> None:
             epoch=record.epoch,
             size=recipe.size_of_epoch(record.epoch),
             train_loss=round(record.train_loss, 5),
-            valid_dice=round(record.valid_dice, 5),
+            valid_dice=record.valid_dice,
             train_images_per_second=round(record.images_per_second, 1),
         )
 
 
 def measure(step: str, goal: float, recipe: Recipe, data: Path, device: str) -> pd.DataFrame:
     """All rows of one run, told on the way."""
-    facts, rows, reached = environment(torch.device(device if device != "auto" else "cpu")), [], None
+    facts, rows, reached = machine(choose_device(device)), [], None
     for told in run_timed(recipe, data, device):
         rows.append(told)
         if told["phase"] == "epoch":
@@ -122,11 +121,7 @@ def measure(step: str, goal: float, recipe: Recipe, data: Path, device: str) -> 
         batch_size=recipe.training.batch_size,
         image_size=recipe.data.image_size,
         seed=recipe.training.seed,
-        device=f"{facts['device']} ({facts['processor'] or facts['device_name']})",
-        threads=facts["threads"],
-        torch=facts["torch"],
-        commit=facts["commit"],
-        date=date.today().isoformat(),
+        **facts,
     )
 
 
@@ -140,16 +135,16 @@ def kept(table: Path, rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.sort_values(
         ["goal", "step", "seed", "seconds"], key=lambda c: c.map(order.index) if c.name == "step" else c
     ).reset_index(drop=True)
-    write_text(table, rows.to_csv(index=False, lineterminator="\n"))
+    write_text(table, rows.round({"valid_dice": 5}).to_csv(index=False, lineterminator="\n"))
     return rows
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Seconds to the goal of each step: the median over seeds; a run that never reached it counts as endless."""
-    runs = rows.groupby(["goal", "step", "seed"], sort=False)
+    runs = rows.groupby(["goal", "step", "device", "seed"], sort=False)
     each = runs.agg(seconds=("seconds_to_goal", "first"), whole=("seconds", "max"), best=("valid_dice", "max"))
     each["seconds"] = each["seconds"].fillna(float("inf"))
-    steps = each.groupby(["goal", "step"], sort=False)
+    steps = each.groupby(["goal", "step", "device"], sort=False)
     return steps.agg(
         seeds=("seconds", "size"),
         median_seconds=("seconds", "median"),
@@ -168,12 +163,14 @@ def main() -> None:
     words.add_argument("--steps", nargs="*", choices=STEPS, metavar="STEP", help="the way to 0.90; without names all")
     words.add_argument("--data", default="pets", help="the real pets, or another data set by name or folder")
     words.add_argument("--device", default="auto")
-    words.add_argument("--epochs", type=int, help="another number of epochs, to try the benchmark itself")
+    words.add_argument("--epochs", type=int, help="another number of epochs, to try the benchmark itself; with --out")
     words.add_argument("--out", type=Path, default=home() / "records", help="folder of speedrun.csv")
     words.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = words.parse_args()
     if given.child:
         return train_here(*given.child)
+    if (given.epochs or given.data != "pets") and given.out == words.get_default("out"):
+        words.error("--epochs and --data: such a run is not what the record holds; name another folder with --out")
     data, goal = open_pets(given.data).folder, float(given.goal)
     plans = {"final": (GOALS[given.goal], {})} if given.steps is None else {s: STEPS[s] for s in given.steps or STEPS}
     for seed in range(given.first_seed, given.first_seed + given.seeds):

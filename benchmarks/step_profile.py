@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks import attempts
 from benchmarks.throughput import batch_size, keep, rounded
-from benchmarks.timing import interleaved, machine, seconds, spread
+from benchmarks.timing import empty_compiler_cache, interleaved, machine, seconds, spread
 from benchmarks.ways import NETWORKS
 from labkit.analysis import VARIANTS
 from labkit.data import Pets, Preparation, batch_loader, batch_positions, load_arrays, open_pets
@@ -187,7 +187,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--attempts", nargs="*", metavar="CHANGE", help="measure what was tried; without names all")
     words.add_argument("--only", nargs="+", choices=[*(NETWORKS | VARIANTS)], metavar="NETWORK")
-    words.add_argument("--size", type=int, help="in pixels; by default 64 for width 16, else 128")
+    words.add_argument("--size", type=int, help="in pixels; by default 128; without --only the cases' own")
     words.add_argument("--batch", type=int)
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--data", default="sample", help="data set for the loader: sample, pets, or a folder")
@@ -200,18 +200,19 @@ def main() -> None:
         unknown = [name for name in given.attempts if name not in attempts.ATTEMPTS]
         if unknown:
             words.error(f"--attempts: no change {unknown[0]!r}; there are {', '.join(attempts.ATTEMPTS)}")
-        for name in given.attempts or attempts.ATTEMPTS:
-            row = attempts.measure(name, given.size or 128, given.batch or 8, device, given.rounds)
-            rows = rounded([row | facts])
-            keep(rows, given.out / "attempts.csv", ["change", "network", "size", "batch", "device", "threads"])
-            print(rows[["change", "base_ms", "changed_ms", "ratio", "note"]].to_string(index=False), flush=True)
+        with empty_compiler_cache():
+            for name in given.attempts or attempts.ATTEMPTS:
+                row = attempts.measure(name, given.size or 128, given.batch or 8, device, given.rounds)
+                rows = rounded([row | facts])
+                keep(rows, given.out / "attempts.csv", ["change", "network", "size", "batch", "device", "threads"])
+                print(rows[["change", "base_ms", "changed_ms", "ratio", "note"]].to_string(index=False), flush=True)
         return
     pets = open_pets(given.data)
     for label, size in [(label, given.size or 128) for label in given.only or []] or CASES:
         size = given.size or size
         batch = given.batch or batch_size(label, size, device)
         rows = rounded([row | facts for row in measure(label, size, batch, pets, device, given.rounds)])
-        keep(rows, given.out / "profile.csv", ["network", "size", "batch", "part", "device", "threads"])
+        keep(rows, given.out / "profile.csv", ["network", "size", "batch", "device", "threads"])
         print(rows[["network", "size", "part", "ms", "percent"]].to_string(index=False), flush=True)
 
 

@@ -10,12 +10,24 @@ The images are made up and lie on the device already; what loading and augmentin
 """
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from benchmarks.timing import Side, interleaved, machine, peak_products, ratios, seconds, spread, with_peak_memory
+from benchmarks.timing import (
+    Side,
+    allocated,
+    empty_compiler_cache,
+    interleaved,
+    machine,
+    peak_memory,
+    peak_products,
+    ratios,
+    seconds,
+    spread,
+)
 from benchmarks.ways import NETWORKS, SMP, Way, has_smp, inference, network, training, ways
 from labkit.analysis import VARIANTS, network_costs
 from labkit.files import home, write_text
@@ -82,12 +94,15 @@ def measure(
 def first_call(
     model: torch.nn.Module, task: str, way: Way, batch: int, size: int, device: torch.device
 ) -> tuple[float, tuple[Side, float | None]]:
-    """Seconds until a side has been built and called once, the side, and its peak memory in MiB."""
-    kept = []
-    took = seconds(
-        lambda: kept.append(with_peak_memory(lambda: TASKS[task](model, way, batch, size, device), device)), device
-    )
-    return took, kept[0]
+    """Seconds until a side has been built and called once, the side, and the peak memory of later calls in MiB."""
+    kept, before = [], allocated(device)
+
+    def build_and_call() -> None:
+        kept.append(TASKS[task](model, way, batch, size, device))
+        kept[0]()
+
+    took = seconds(build_and_call, device)
+    return took, (kept[0], peak_memory(kept[0], device, before))
 
 
 def batch_size(label: str, size: int, device: torch.device) -> int:
@@ -121,6 +136,7 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--compile", action="store_true", help="also compiled: half a minute and more a network")
     words.add_argument("--graphs", action="store_true", help="also compiled with CUDA graphs")
+    words.add_argument("--warm-cache", action="store_true", help="take what compilers have compiled in earlier runs")
     words.add_argument("--device", default="auto")
     words.add_argument("--out", type=Path, default=home() / "records" / "throughput.csv")
     given = words.parse_args()
@@ -131,12 +147,20 @@ def main() -> None:
     if not has_smp():
         print("segmentation_models_pytorch is not installed (extra `bench`): the comparison with it is left out")
     facts = machine(device)
+    with nullcontext() if given.warm_cache else empty_compiler_cache():
+        measure_all(given, labels, facts, device)
+
+
+def measure_all(given: argparse.Namespace, labels: list[str], facts: dict, device: torch.device) -> None:
+    """All that was asked for, each network's rows kept and shown as soon as they are there."""
     for size in given.sizes:
         for label in labels:
             for task in given.tasks:
                 batch = given.batch or batch_size(label, size, device)
                 chosen = ways(device, given.compile, given.graphs)
                 rows = rounded([row | facts for row in measure(label, task, size, batch, chosen, device, given.rounds)])
+                if given.warm_cache:
+                    rows["first_call_seconds"] = None  # it is not what compiling takes
                 keep(rows, given.out, KEY)
                 shown = [
                     "network",

@@ -1,12 +1,16 @@
 """How the benchmarks take times: both sides in turns in one run, warmed up, as medians with their quartiles."""
 
 import math
+import os
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -80,19 +84,40 @@ def ratios(times: Mapping[str, list[float]], of: str, to: str) -> Spread:
     return spread([slow / fast for slow, fast in zip(times[to], times[of], strict=True)])
 
 
-def with_peak_memory(build: Callable[[], Side], device: torch.device) -> tuple[Side, float | None]:
-    """Build a side and call it once; MiB that it took at its peak on a GPU, weights and all; None elsewhere."""
-    if device.type != "cuda":
-        side = build()
-        side()
-        return side, None
+def allocated(device: torch.device) -> int:
+    """Bytes of a GPU that are in use; 0 elsewhere."""
     wait(device)
-    before = torch.cuda.memory_allocated(device)
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def peak_memory(side: Side, device: torch.device, before: int = 0) -> float | None:
+    """MiB that a call takes at its peak on a GPU, over what was in use `before` the side was built; None elsewhere.
+
+    It counts once the side has settled: the first call has no optimiser's state yet, CUDA graphs are recorded later.
+    """
+    if device.type != "cuda":
+        return None
+    for _ in range(3):
+        side()
+    wait(device)
     torch.cuda.reset_peak_memory_stats(device)
-    side = build()
     side()
     wait(device)
-    return side, (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+
+
+@contextmanager
+def empty_compiler_cache() -> Iterator[None]:
+    """Compilers begin from nothing, so that what they take is what the first run on a machine takes."""
+    with tempfile.TemporaryDirectory(prefix="labkit-compiler-") as folder:
+        before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("TORCHINDUCTOR_CACHE_DIR")
+            if before is not None:
+                os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
 
 
 def peak_products(
@@ -129,12 +154,17 @@ def _matrix_product(matrix: torch.Tensor, device: torch.device) -> torch.Tensor:
         torch.set_float32_matmul_precision(before)
 
 
+def device_in_words(facts: Mapping[str, Any]) -> str:
+    """What stands in the column `device`, of `environment`'s facts: the device and the name of the chip."""
+    chip = facts["device_name"] if facts["device"].startswith("cuda") else facts["processor"] or facts["device_name"]
+    return f"{facts['device']} ({chip})"
+
+
 def machine(device: torch.device) -> dict[str, str | int | None]:
     """What every row of a record says of where and when it was measured."""
     facts = environment(device)
-    name = facts["device_name"] if device.type == "cuda" else facts["processor"] or facts["device_name"]
     return {
-        "device": f"{facts['device']} ({name})",
+        "device": device_in_words(facts),
         "threads": facts["threads"],
         "torch": facts["torch"],
         "commit": facts["commit"],

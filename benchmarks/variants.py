@@ -10,6 +10,7 @@ from datetime import date
 import pandas as pd
 import torch
 
+from benchmarks.timing import device_in_words
 from labkit.data import open_pets
 from labkit.files import home, write_text
 from labkit.models import ENCODERS, count_parameters
@@ -65,7 +66,7 @@ def train_once(label: str) -> dict:
         "image_size": 128,
         "batch_size": 16,
         "precision": resolved.training.precision,
-        "device": f"{facts['device']} ({facts['processor'] or facts['device_name']})",
+        "device": device_in_words(facts),
         "threads": facts["threads"],
         "torch": facts["torch"],
         "seed": 0,

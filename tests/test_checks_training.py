@@ -24,9 +24,15 @@ def test_right_cross_entropies_pass(answer, capsys):
     assert "✓ bce_from_logits" in capsys.readouterr().out
 
 
+def patched(x, t):
+    values = -(t * x.sigmoid().log() + (1 - t) * (1 - x.sigmoid()).log())
+    return torch.where(values.isfinite(), values, x.abs()).mean()
+
+
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
+        (patched, "on the right side"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="sum"), "you took the sum"),
         (lambda x, t: -F.binary_cross_entropy_with_logits(x, t), "the sign is turned"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x, 1 - t), "swapped"),

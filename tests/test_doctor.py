@@ -135,7 +135,6 @@ def test_without_a_gpu_the_measured_times_are_told(own_home, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     (own_home / "records").mkdir()
     (own_home / "records" / "results.csv").write_text("recipe,train_minutes,device\nslow,41.3,cpu (X)\nquick,3,cuda\n")
     assert one(found(checkup.devices()), "no GPU")[:2] == (

@@ -98,6 +98,30 @@ def test_a_step_that_takes_too_long_is_stopped_with_what_it_started(tmp_path):
     assert not mark.exists()
 
 
+def test_an_interrupt_ends_the_other_steps_and_keeps_what_was_found(tmp_path, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    mark, outcomes = tmp_path / "mark", []
+    steps = [
+        step("pass", name="done", found=lambda: [("length", "3 m")]),
+        step("pass", name="interrupted", stage=2, found=interrupted),
+        step(f"import time; time.sleep(30); open({str(mark)!r}, 'w')", name="long", stage=2),
+    ]
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        outcomes.extend(gpu.run_all(steps, tmp_path))
+    assert time.perf_counter() - began < 20
+    assert not mark.exists()
+
+
+def test_a_used_folder_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "data.log").touch()
+    monkeypatch.setattr(sys, "argv", ["gpu", "pets.tar.xz", str(tmp_path), "--device", "cpu"])
+    with pytest.raises(SystemExit, match="holds an earlier run"):
+        gpu.main()
+
+
 def test_a_step_whose_packages_are_missing_is_left_out(tmp_path):
     mark = tmp_path / "mark"
     code = f"open({str(mark)!r}, 'w')"

@@ -19,6 +19,15 @@ def test_a_device_that_is_not_there_is_said_in_one_sentence():
         choose_device("tpu9")
     with pytest.raises(LabError, match="is not there"):
         choose_device(f"cuda:{torch.cuda.device_count() + 3}")
+    for name in ("mps", "meta"):
+        with pytest.raises(LabError, match=f"does not run on a device of the kind '{name}'"):
+            choose_device(name)
+
+
+def test_auto_takes_no_device_on_which_scores_cannot_be_summed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == CPU
 
 
 @pytest.mark.parametrize("flag", ["amx_bf16", "avx512_bf16"])

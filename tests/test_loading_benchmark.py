@@ -45,11 +45,19 @@ def test_torchvisions_transforms_do_what_the_recipe_says(tiny_pets):
 @pytest.fixture(scope="module")
 def table(tiny_root, tmp_path_factory) -> pd.DataFrame:
     """What a quick run writes, and a second one of a part after it."""
+    out = tmp_path_factory.mktemp("loading")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("loading")))
-        loading.main(["--quick", "--data", str(tiny_root)])
-        loading.main(["--quick", "--data", str(tiny_root), "--parts", "epochs"])
-        return pd.read_csv(loading.home() / "records" / "loading.csv")
+        patch.setenv("LABKIT_HOME", str(out / "home"))
+        words = ["--quick", "--data", str(tiny_root), "--out", str(out)]
+        loading.main(words)
+        loading.main([*words, "--parts", "epochs"])
+        return pd.read_csv(out / "loading.csv")
+
+
+def test_a_quick_run_does_not_write_into_the_record(capsys):
+    with pytest.raises(SystemExit):
+        loading.main(["--quick"])
+    assert "--quick measures nothing that a record should hold" in capsys.readouterr().err
 
 
 def test_each_measured_case_has_one_row(table):

@@ -137,3 +137,8 @@ def test_momentum_is_not_cycled_with_the_rate():
     optimiser = build_optimiser(network(), table)
     build_schedule(optimiser, table, 10)
     assert optimiser.momentum == 0.95
+
+
+def test_a_closure_is_refused():
+    with pytest.raises(ValueError, match="takes no closure"):
+        Muon(network(), lr=0.01).step(lambda: 0.0)

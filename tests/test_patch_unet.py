@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from labkit.errors import LabError
 from labkit.models import PatchUNet, count_parameters
+from labkit.training import build_network, parse_recipe
 
 
 def written_again(model: PatchUNet, x: torch.Tensor) -> torch.Tensor:
@@ -69,3 +71,16 @@ def test_rows_that_fill_no_patch_repeat_the_last_one():
 def test_one_number_of_blocks_for_each_stage():
     with pytest.raises(ValueError, match="3 widths and 2 blocks"):
         PatchUNet(widths=(4, 6, 8), blocks=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("widths = [16, 32]", "2 widths and 4 blocks"),
+        ("widths = [0, 8]", "greater than or equal to 1"),
+        ("widths = []\nblocks = []", "at least 1 item"),
+    ],
+)
+def test_arguments_that_make_no_network_are_one_sentence(arguments, complaint):
+    with pytest.raises(LabError, match=complaint):
+        build_network(parse_recipe(f'[model]\nname = "patch_unet"\n{arguments}\n', "mine.toml"))

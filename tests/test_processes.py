@@ -141,3 +141,9 @@ def test_every_image_is_met_once_by_one_process(images, batch_size, size):
     for parts, batch in zip(zip(*shares, strict=True), batches, strict=True):
         assert np.array_equal(np.concatenate(parts), batch)
     assert sorted(np.concatenate([np.concatenate(share) for share in shares])) == list(range(images))
+
+
+def test_fewer_validation_images_than_processes_are_refused_before_anything_is_trained():
+    with pytest.raises(LabError, match="3 validation images cannot be shared by 4 processes"):
+        Processes(size=4).check(3)
+    Processes(size=3).check(3)

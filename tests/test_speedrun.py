@@ -1,6 +1,7 @@
 """The speedrun's book-keeping: what counts as reaching the goal, what is kept, and its figure."""
 
 import math
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -94,3 +95,19 @@ def test_with_several_goals_every_bar_names_its_own(measured):
     assert [text.get_text().strip() for text in bars.texts] == ["0.90: 0:15", "0.92: 0:15"]
     dashed = [line.get_ydata()[0] for line in curves.lines if line.get_linestyle() == "--"]
     assert dashed == [0.9, 0.92]
+
+
+def test_the_figure_shows_one_device(measured):
+    here, there = measured([(128, 0.91)]), measured([(128, 0.92)] * 2).assign(device="cuda:0 (another)")
+    curves, bars = plots.speedrun(pd.concat([there, here])).axes
+    assert [len(line.get_xdata()) for line in curves.lines if line.get_linestyle() == "-"] == [1]
+    assert len(bars.patches) == 1
+    assert speedrun.summary(pd.concat([there, here]))["seeds"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("words", [["--epochs", "1"], ["--data", "sample"]])
+def test_a_trial_does_not_write_into_the_record(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["speedrun", *words])
+    with pytest.raises(SystemExit):
+        speedrun.main()
+    assert "name another folder with --out" in capsys.readouterr().err

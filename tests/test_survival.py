@@ -189,6 +189,16 @@ def test_memory_that_is_not_there_is_said_with_a_batch_size_to_try(tiny_pets, tm
         trained(recipe(), tiny_pets, tmp_path / "run")
 
 
+def test_a_batch_of_one_image_cannot_be_halved():
+    assert "batch_size = 2 with training.accumulate = 2" in checkpoints.with_less_memory(
+        recipe(training={"batch_size": 4})
+    )
+    assert (
+        checkpoints.with_less_memory(recipe(training={"batch_size": 1}))
+        == "try a smaller data.image_size or a narrower network"
+    )
+
+
 def test_a_gpus_words_about_memory_are_read():
     words = (
         "CUDA out of memory. Tried to allocate 2.25 GiB. GPU 0 has a total capacity of 7.79 GiB of which 312.44 MiB is "

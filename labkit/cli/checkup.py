@@ -70,7 +70,7 @@ def versions() -> Found:
 
 
 def devices() -> Found:
-    """CPU, CUDA devices and Apple's, and whether they multiply in bfloat16."""
+    """CPU and CUDA devices, and whether they multiply in bfloat16."""
     import torch
 
     from labkit.training.hardware import has_bfloat16
@@ -83,9 +83,7 @@ def devices() -> Found:
         found = torch.cuda.get_device_properties(i)
         kind = "bfloat16" if has_bfloat16(torch.device("cuda", i)) else "no bfloat16"
         yield "ok", f"cuda:{i}: {found.name}, {found.total_memory / GIB:.0f} GiB of memory, {kind}", ""
-    if torch.backends.mps.is_available():
-        yield "ok", "mps: Apple's GPU", ""
-    elif not torch.cuda.device_count():
+    if not torch.cuda.device_count():
         yield "note", f"no GPU: {_times_on_a_cpu()}", ""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 Data = Annotated[str, typer.Option(help="sample, pets, or a folder in the official layout (or one that holds it).")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 
 
 def bar(items: Any, what: str, total: int | None = None) -> Any:

@@ -45,7 +45,15 @@ def train(
     from labkit.data import open_pets
     from labkit.errors import Interrupted
     from labkit.files import home
-    from labkit.training import choose_device, choose_precision, describe, fit, join_processes, load_recipe
+    from labkit.training import (
+        choose_device,
+        choose_precision,
+        describe,
+        fit,
+        join_processes,
+        leave_processes,
+        load_recipe,
+    )
 
     chosen = load_recipe(recipe)
     if model is not None:
@@ -80,6 +88,8 @@ def train(
         # it came while a line was printed
         done = f"epochs 1 to {record.epoch} are" if record.epoch > 1 else "epoch 1 is"
         raise Interrupted(f"{done} kept in {run}; go on with --resume") from None
+    finally:
+        leave_processes()
     if record is None:
         say("nothing is left to do: the run has come to its end before")
     elif record.epoch < total:

@@ -40,10 +40,16 @@ def build_model(name: str, initialisation: str = "default", **arguments: Any) ->
         name: a key of `NETWORKS`.
         initialisation: `default` (PyTorch's) or `he` (normal, fan out, for ReLU).
         arguments: the network's own, such as `width=32`.
+
+    Raises:
+        LabError: there is no such network, or its arguments do not go together.
     """
     if name not in NETWORKS:
         raise LabError(f"no network {name!r}; choose one of {', '.join(NETWORKS)}")
-    model = NETWORKS[name](**arguments)
+    try:
+        model = NETWORKS[name](**arguments)
+    except ValueError as error:
+        raise LabError(f"[model] of {name}: {error}") from None
     if initialisation == "he":
         model.apply(_he_initialisation)
     return model

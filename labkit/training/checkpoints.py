@@ -155,11 +155,7 @@ def run_in_progress(
                 ) from None
             if (lacking := shortage(error)) is None:
                 raise
-            smaller = max(1, table.batch_size // 2)
-            raise LabError(
-                f"out of memory ({lacking}); try training.batch_size = {smaller} with training.accumulate = "
-                f"{table.accumulate * table.batch_size // smaller}, which keeps the effective batch ({run.remark()})"
-            ) from None
+            raise LabError(f"out of memory ({lacking}); {with_less_memory(recipe)} ({run.remark()})") from None
 
 
 @contextmanager
@@ -201,6 +197,18 @@ def _first_difference(old: Recipe, new: Recipe) -> str | None:
             if key not in ("device", "compile") and one.get(key) != other.get(key):
                 return f"{table}.{key} is {one.get(key)!r} there and {other.get(key)!r} here"
     return None
+
+
+def with_less_memory(recipe: Recipe) -> str:
+    """What to try when the memory does not suffice."""
+    table = recipe.training
+    if table.batch_size == 1:
+        return "try a smaller data.image_size or a narrower network"
+    smaller = table.batch_size // 2
+    return (
+        f"try training.batch_size = {smaller} with training.accumulate = "
+        f"{table.accumulate * table.batch_size // smaller}, which keeps the effective batch"
+    )
 
 
 def shortage(error: RuntimeError) -> str | None:

@@ -14,18 +14,20 @@ from labkit.files import home
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto`: the first CUDA device, else Apple's, else the CPU; or a device by name (`cpu`, `cuda:1`, `mps`).
+    """`auto`: the first CUDA device, else the CPU; or a device by name (`cpu`, `cuda:1`).
 
     Of the processes that `torchrun` has started on a machine, each takes a CUDA device of its own.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise LabError(f"no device {name!r}; use auto, cpu, cuda, cuda:1 or mps") from None
+        raise LabError(f"no device {name!r}; use auto, cpu, cuda or cuda:1") from None
+    if device.type not in ("cpu", "cuda"):  # Apple's has no float64, in which scores are summed
+        raise LabError(f"the lab does not run on a device of the kind {device.type!r}; use auto, cpu, cuda or cuda:1")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise LabError(f"device {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use --device cpu")
     return device

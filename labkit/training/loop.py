@@ -135,6 +135,7 @@ def fit(
     arrays = load_arrays(pets, recipe.data.image_size)
     prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     train, valid = (pets.split(part, recipe.data.split) for part in ("train", "valid"))
+    processes.check(len(valid))
     steps_per_epoch = -(-len(batch_positions(train, table.batch_size)) // table.accumulate)
     schedule = build_schedule(optimiser, table, steps_per_epoch * table.epochs)
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule} | ({"average": average} if average else {})
@@ -210,6 +211,7 @@ class Trainer:
                 self.schedule.step()
                 if self.average:
                     self.average.update_parameters(self.model)
-        for network in (self.model, self.average) if self.average else (self.model,):
+        # not the average's own counter, which is equal everywhere and stays on the CPU, where nccl cannot reach it
+        for network in (self.model, self.average.module) if self.average else (self.model,):
             self.processes.same_buffers(network)
         return steps.read(self.processes)

@@ -62,13 +62,19 @@ class Muon(AdamW):
         self.momentum = momentum
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
-        """One step of all parameters; a parameter without a gradient stays."""
+    def step(self, closure: None = None) -> None:
+        """One step of all parameters; a parameter without a gradient stays.
+
+        Raises:
+            ValueError: a closure is given; the step of the convolutions would come before it.
+        """
+        if closure is not None:
+            raise ValueError("Muon takes no closure: compute the loss and its gradients before the step")
         for group in self.param_groups:
             weights = [p for p in group["params"] if p.grad is not None]
             if group["orthogonal"] and weights:
                 self._orthogonal_step(weights, group)
-        super().step(closure)
+        super().step()
 
     def _orthogonal_step(self, weights: list[nn.Parameter], group: dict) -> None:
         grads = [p.grad for p in weights]

@@ -31,6 +31,11 @@ class Processes:
         device = next(model.parameters()).device
         return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
+    def check(self, images: int) -> None:
+        """Raise a `LabError` if so few validation images cannot be shared."""
+        if images < self.size:
+            raise LabError(f"{images} validation images cannot be shared by {self.size} processes; start fewer")
+
     def share(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         """This process's part of each batch: every image is met once, by one process."""
         if self.size > 1 and min(map(len, batches)) < self.size:

@@ -70,7 +70,9 @@ class ModelTable(BaseModel):
             return given  # the field's own error says which names there are
         own = {k: v for k, v in given.items() if k not in ("name", "initialisation")}
         parameters = inspect.signature(network).parameters.values()
-        ranges = {int: Positive, float: Probability}  # what a network's plain numbers may be
+        # what a network's plain numbers may be
+        several = Annotated[tuple[Positive, ...], Field(min_length=1)]
+        ranges = {int: Positive, float: Probability, tuple[int, ...]: several}
         fields = {p.name: (ranges.get(p.annotation, p.annotation), p.default) for p in parameters}
         fields |= {"classes": (Positive | None, None)}  # None: as many as the target needs
         checker = create_model(

@@ -35,6 +35,8 @@ def bce_from_logits(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
         f"{what}: for logits of 200 and -200 on the wrong side the loss is 200, found {value}; log(sigmoid(x)) in two "
         "steps overflows: use softplus, or log1p(exp(-|x|))",
     )
+    value = float(as_array(call(answer, far, torch.tensor([1.0, 0.0]), what=what), what).reshape(()))
+    expect(abs(value) < 1e-3, f"{what}: for logits of 200 and -200 on the right side the loss is 0, found {value}")
     passed(what, "right, and finite for every logit")
 
 

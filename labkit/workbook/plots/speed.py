@@ -25,10 +25,12 @@ def speedrun(table: pd.DataFrame) -> Figure:
 
     Args:
         table: rows of `records/speedrun.csv`, one goal a step: columns `step, goal, seed, phase, size, image_size,
-            seconds, valid_dice, seconds_to_goal`. Steps keep their order; several seeds of a step share a colour.
+            seconds, valid_dice, seconds_to_goal, device`. Steps keep their order; several seeds of a step share a
+            colour. Of several devices the last row's is drawn.
     """
     figure = new_figure(8.5, 4.2)
     curves, bars = figure.subplots(1, 2, width_ratios=(1.6, 1))
+    table = table[table["device"] == table["device"].iloc[-1]]
     steps, goals = list(dict.fromkeys(table["step"])), sorted(table["goal"].unique())
     for step, colour in zip(steps, COLOURS, strict=False):
         own = table[table["step"] == step]
@@ -70,11 +72,16 @@ def step_shares(table: pd.DataFrame, parts: Sequence[str]) -> Figure:
     """What a training step spends its time on: one stacked bar a network.
 
     Args:
-        table: rows of `records/profile.csv`: columns `network, size, part, ms`; one row a network, size and part.
+        table: rows of `records/profile.csv`: columns `network, batch, size, part, ms`; one row a network, size, part.
         parts: the parts in the order in which they are stacked; what is not among them is called "other".
     """
     named = table.assign(
-        case=table["network"] + ", " + table["size"].astype(str) + " pixels",
+        case=table["network"]
+        + "\n"
+        + table["batch"].astype(str)
+        + " images of "
+        + table["size"].astype(str)
+        + " pixels",
         part=table["part"].where(table["part"].isin(parts), "other"),
     )
     cases = list(dict.fromkeys(named["case"]))

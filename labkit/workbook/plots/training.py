@@ -98,15 +98,15 @@ def rate_sweep(sweep: RateSweep) -> Figure:
     axes.plot(sweep.rates, sweep.losses, color=BLUE, alpha=0.4, linewidth=0.8, label="each step")
     axes.plot(sweep.rates, sweep.smoothed, color=BLUE, linewidth=1.8, label="smoothed")
     axes.axvline(sweep.suggested, color=VERMILION, linewidth=1.2, label=f"falls most steeply: {sweep.suggested:.2g}")
-    low, high = min(sweep.smoothed), max(sweep.smoothed[: len(sweep.smoothed) // 2])
-    axes.set_ylim(low - 0.3 * (high - low), high + 0.4 * (high - low))  # the burst would flatten all else
+    low, high = min(*sweep.losses, *sweep.smoothed), max(sweep.smoothed[: len(sweep.smoothed) // 2])
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # the burst would flatten all else
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
     axes.legend()
     return figure
 
 
 def run_curves(runs: Sequence[Run], over: Literal["epochs", "seconds"] = "epochs") -> Figure:
-    """Losses, validation Dice and learning rate of several runs together, a colour a run; the best epoch has a dot.
+    """Losses, validation Dice and learning rate of several runs together, a colour a run; the highest Dice has a dot.
 
     Args:
         runs: folders, or weights files that carry a history.
