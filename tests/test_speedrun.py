@@ -92,7 +92,7 @@ def test_with_several_goals_every_bar_names_its_own(measured):
     further = measured([(128, 0.93)], step="for 0.92").assign(goal=0.92)
     rows = pd.concat([measured([(128, 0.91)], step="for 0.90"), further])
     curves, bars = plots.speedrun(rows).axes
-    assert [text.get_text().strip() for text in bars.texts] == ["0.90: 0:15", "0.92: 0:15"]
+    assert [text.get_text().strip() for text in bars.texts] == ["0:15 to 0.90", "0:15 to 0.92"]
     dashed = [line.get_ydata()[0] for line in curves.lines if line.get_linestyle() == "--"]
     assert dashed == [0.9, 0.92]
 

@@ -43,8 +43,7 @@ def speedrun(table: pd.DataFrame) -> Figure:
         length, text = (median / 60, clock(median)) if np.isfinite(median) else (0, "not reached")
         if length:
             bars.barh(place, length, color=colour, height=0.62)
-        if len(goals) > 1:
-            text = f"{own['goal'].iloc[0]:.2f}: {text}"
+            text += f" to {own['goal'].iloc[0]:.2f}" if len(goals) > 1 else ""
         bars.text(length, place, f" {text}", va="center", fontsize=9)
     for goal in goals:
         curves.axhline(goal, color="grey", linestyle="--", linewidth=1)
@@ -52,7 +51,7 @@ def speedrun(table: pd.DataFrame) -> Figure:
     curves.grid(True, alpha=0.3)
     bars.set_yticks([len(steps) - i for i in range(len(steps))], [_wrapped(step) for step in steps], fontsize=8)
     bars.set(xlabel=f"minutes to {' or '.join(f'{goal:.2f}' for goal in goals)}")
-    bars.margins(x=0.3)
+    bars.margins(x=0.5)
     bars.set_ylim(0.4, len(steps) + 0.6)
     bars.spines[["top", "right"]].set_visible(False)
     return figure
