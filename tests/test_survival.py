@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from labkit.data import load_arrays, open_pets
 from labkit.errors import Interrupted, LabError
-from labkit.training import checkpoints, fit, load_recipe, loop, open_run
+from labkit.training import checkpoints, find_learning_rate, fit, load_recipe, loop, open_run, range_test
 from labkit.training.runs import load_checkpoint, save_checkpoint
 from tests.test_training import Wicked, equal_weights, recipe, trained, weights, without_clock
 
@@ -187,6 +187,18 @@ def test_memory_that_is_not_there_is_said_with_a_batch_size_to_try(tiny_pets, tm
     sentence = r"out of memory \(\d+\.\d GiB more asked for\).*batch_size = 4 with .*accumulate = 2.*no epoch is kept"
     with pytest.raises(LabError, match=sentence):
         trained(recipe(), tiny_pets, tmp_path / "run")
+
+
+def test_a_network_that_does_not_fit_is_said_before_anything_is_trained(tiny_pets, tmp_path, monkeypatch):
+    def too_large(_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.25 GiB.")
+
+    monkeypatch.setattr(loop, "build_network", too_large)
+    with pytest.raises(LabError, match=r"out of memory \(2\.25 GiB more asked for\).*nothing was trained"):
+        trained(recipe(), tiny_pets, tmp_path / "run")
+    monkeypatch.setattr(range_test, "build_network", too_large)
+    with pytest.raises(LabError, match=r"out of memory .*nothing is kept"):
+        find_learning_rate(recipe(), tiny_pets, device="cpu")
 
 
 def test_a_batch_of_one_image_cannot_be_halved():

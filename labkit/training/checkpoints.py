@@ -1,7 +1,7 @@
 """A run folder while its training goes on: locked, begun or taken up again, added to after each epoch."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -140,22 +140,20 @@ def run_in_progress(
         if run.path is not None:
             _start(run, resume)
         try:
-            yield run
+            with shortage_told(recipe, run.remark):
+                yield run
         except FloatingPointError as error:
             raise LabError(f"{error}; lower it ({run.remark()})") from None
         except KeyboardInterrupt:
             how = "go on with --resume, in a notebook with fit(..., resume=True)"
             raise Interrupted(f"{run.remark()}; {how}" if run.history and path else run.remark()) from None
         except RuntimeError as error:
-            table = recipe.training
-            if table.compile and (complaint := compiler_complaint(error)):
+            if recipe.training.compile and (complaint := compiler_complaint(error)):
                 raise LabError(
                     f"training.compile: torch.compile failed ({complaint}); install a C++ compiler (for a GPU Triton, "
                     "too), or set compile = false"
                 ) from None
-            if (lacking := shortage(error)) is None:
-                raise
-            raise LabError(f"out of memory ({lacking}); {with_less_memory(recipe)} ({run.remark()})") from None
+            raise
 
 
 @contextmanager
@@ -197,6 +195,17 @@ def _first_difference(old: Recipe, new: Recipe) -> str | None:
             if key not in ("device", "compile") and one.get(key) != other.get(key):
                 return f"{table}.{key} is {one.get(key)!r} there and {other.get(key)!r} here"
     return None
+
+
+@contextmanager
+def shortage_told(recipe: Recipe, remark: Callable[[], str]) -> Iterator[None]:
+    """A lack of memory becomes a `LabError` of one sentence: what to try, and what is kept."""
+    try:
+        yield
+    except RuntimeError as error:
+        if (lacking := shortage(error)) is None:
+            raise
+        raise LabError(f"out of memory ({lacking}); {with_less_memory(recipe)} ({remark()})") from None
 
 
 def with_less_memory(recipe: Recipe) -> str:

@@ -25,7 +25,7 @@ from labkit.data import (
     load_arrays,
 )
 from labkit.training.board import Board
-from labkit.training.checkpoints import run_in_progress
+from labkit.training.checkpoints import run_in_progress, shortage_told
 from labkit.training.compiling import compiled
 from labkit.training.hardware import autocast, choose_device, choose_precision, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
@@ -127,9 +127,10 @@ def fit(
     processes = join_processes(chosen)
     keep_freed_memory(chosen)
     torch.manual_seed(table.seed)
-    model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
-    optimiser = build_optimiser(model, table)
-    average = build_average(model, table.ema) if table.ema else None
+    with shortage_told(recipe, lambda: "nothing was trained"):
+        model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
+        optimiser = build_optimiser(model, table)
+        average = build_average(model, table.ema) if table.ema else None
     judged = average.module if average else model
 
     arrays = load_arrays(pets, recipe.data.image_size)

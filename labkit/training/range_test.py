@@ -8,6 +8,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from labkit.data import Pets, Preparation, batch_positions, load_arrays
 from labkit.errors import LabError
+from labkit.training.checkpoints import shortage_told
 from labkit.training.loop import Trainer, resolve
 from labkit.training.optimisers import build_optimiser
 from labkit.training.processes import ALONE
@@ -51,7 +52,7 @@ def find_learning_rate(
         steps: optimiser steps from one to the other.
 
     Raises:
-        LabError: the rates or steps make no test, or the loss falls at none of the rates.
+        LabError: the rates or steps make no test, the loss falls at none of the rates, or the memory does not suffice.
     """
     if not 0 < lowest < highest or steps < 10:
         raise LabError(
@@ -61,11 +62,17 @@ def find_learning_rate(
     many = 1_000_000  # epochs: the passes that are made here are at the size of the first
     given = {"learning_rate": lowest, "ema": 0.0, "epochs": many, "compile": False}
     recipe = resolve(recipe.changed(training=given), pets, device)
+    with shortage_told(recipe, lambda: "nothing is kept"):
+        return _judged(*_met(recipe, pets, highest / lowest, steps))
+
+
+def _met(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[float], list[float]]:
+    """Rates and losses of the steps until the loss bursts."""
     table, chosen = recipe.training, torch.device(recipe.training.device)
     torch.manual_seed(table.seed)
     model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
     optimiser = build_optimiser(model, table)
-    schedule = LambdaLR(optimiser, lambda step: (highest / lowest) ** (step / (steps - 1)))
+    schedule = LambdaLR(optimiser, lambda step: growth ** (step / (steps - 1)))
     prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     trainer = Trainer(recipe, model, model, optimiser, schedule, None, prepare, ALONE)
     arrays, train = load_arrays(pets, recipe.data.image_size), pets.split("train", recipe.data.split)
@@ -86,7 +93,7 @@ def find_learning_rate(
         running = running_mean(losses)
         if running[-1] > BURST * running.min():
             break
-    return _judged(rates, losses)
+    return rates, losses
 
 
 def running_mean(values: list[float]) -> np.ndarray:
