@@ -98,21 +98,23 @@ def test_a_step_that_takes_too_long_is_stopped_with_what_it_started(tmp_path):
     assert not mark.exists()
 
 
-def test_an_interrupt_ends_the_other_steps_and_keeps_what_was_found(tmp_path, capsys):
+def test_an_interrupt_ends_the_other_steps_and_keeps_what_was_found(tmp_path, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    mark, outcomes = tmp_path / "mark", []
     steps = [
         step("pass", name="done", found=lambda: [("length", "3 m")]),
         step("pass", name="interrupted", stage=2, found=interrupted),
-        step(f"import time; time.sleep(30); open({str(mark)!r}, 'w')", name="long", stage=2),
+        step("import time; time.sleep(60)", name="long", stage=2),
     ]
+    monkeypatch.setattr(gpu, "SCALES", {"full": lambda *_: steps})
+    monkeypatch.setattr(sys, "argv", ["gpu", "pets.tar.xz", str(tmp_path), "--device", "cpu"])
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        outcomes.extend(gpu.run_all(steps, tmp_path))
-    assert time.perf_counter() - began < 20
-    assert not mark.exists()
+        gpu.main()
+    assert time.perf_counter() - began < 40, "the long step was waited for"
+    with (tmp_path / "gpu.csv").open() as file:
+        assert [(row["step"], row["figure"]) for row in csv.DictReader(file)] == [("done", "3 m")]
 
 
 def test_a_used_folder_is_refused(tmp_path, monkeypatch):

@@ -17,7 +17,8 @@ COLOURS = tuple(
 
 def clock(seconds: float) -> str:
     """Minutes and seconds: `3:07`."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def speedrun(table: pd.DataFrame) -> Figure:
@@ -74,13 +75,9 @@ def step_shares(table: pd.DataFrame, parts: Sequence[str]) -> Figure:
         table: rows of `records/profile.csv`: columns `network, batch, size, part, ms`; one row a network, size, part.
         parts: the parts in the order in which they are stacked; what is not among them is called "other".
     """
+    facts = table[["network", "batch", "size"]].itertuples(index=False)
     named = table.assign(
-        case=table["network"]
-        + "\n"
-        + table["batch"].astype(str)
-        + " images of "
-        + table["size"].astype(str)
-        + " pixels",
+        case=[f"{network}\n{batch} images of {size} pixels" for network, batch, size in facts],
         part=table["part"].where(table["part"].isin(parts), "other"),
     )
     cases = list(dict.fromkeys(named["case"]))
