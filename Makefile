@@ -20,7 +20,7 @@ setup: .venv/.installed
 
 lab: setup
 	@if [ "$(DATA)" = pets ]; then $(BIN)/labkit data get --data pets; fi
-	$(BIN)/labkit lab --data "$(DATA)" --recipe "$(RECIPE)" --device "$(DEVICE)"
+	$(BIN)/course lab --data "$(DATA)" --recipe "$(RECIPE)" --device "$(DEVICE)"
 
 test: setup lint unit notebooks
 
@@ -45,7 +45,7 @@ jupyter: setup
 
 # executes the committed notebooks in place on the sample; after a change in them or in what they show
 refresh: setup
-	$(BIN)/python -c 'from labkit.workbook.headless import refresh; refresh()'
+	$(BIN)/python -c 'from course.lab import refresh; refresh()'
 
 # the lock names versions only, for every platform and Python from 3.11 on; what stands in it already is kept
 lock: setup

@@ -19,7 +19,7 @@ from benchmarks.changes import (
     freed_memory,
     inference_mode,
     onednn_bfloat16,
-    optimiser_step,
+    optimizer_step,
     own_step,
     plain_cbam,
     relu_apart,
@@ -28,7 +28,7 @@ from benchmarks.changes import (
     threads,
 )
 from benchmarks.timing import Side, interleaved, ratios, seconds, spread
-from benchmarks.ways import labs_optimiser, network
+from benchmarks.ways import labs_optimizer, network
 from labkit.analysis import fold_batch_norm
 from labkit.models import UNet
 
@@ -68,20 +68,20 @@ ATTEMPTS: dict[str, Attempt] = {
     "CBAM by mean and amax": Attempt(
         "attention", lambda s: s.training(plain_cbam()), "in the networks", label="resnet34_unet lab"
     ),
-    "optimiser: a loop": Attempt(
-        "optimiser",
-        lambda s: optimiser_step(s, adam(foreach=False)),
+    "optimizer: a loop": Attempt(
+        "optimizer",
+        lambda s: optimizer_step(s, adam(foreach=False)),
         "in the loop",
-        lambda s: optimiser_step(s, labs_optimiser),
+        lambda s: optimizer_step(s, labs_optimizer),
     ),
-    "optimiser: foreach": Attempt(
-        "optimiser",
-        lambda s: optimiser_step(s, adam(foreach=True)),
+    "optimizer: foreach": Attempt(
+        "optimizer",
+        lambda s: optimizer_step(s, adam(foreach=True)),
         "in the loop",
-        lambda s: optimiser_step(s, labs_optimiser),
+        lambda s: optimizer_step(s, labs_optimizer),
     ),
-    "gradients set to zero": Attempt("optimiser", lambda s: own_step(s, set_to_none=False), "in the loop", own_step),
-    "gradient norm left out": Attempt("optimiser", lambda s: s.training(bookkeeping=False), "no: steps.csv has it"),
+    "gradients set to zero": Attempt("optimizer", lambda s: own_step(s, set_to_none=False), "in the loop", own_step),
+    "gradient norm left out": Attempt("optimizer", lambda s: s.training(bookkeeping=False), "no: steps.csv has it"),
     "loss asked for in every step": Attempt("host", lambda s: own_step(s, ask=True), "in the loop", own_step),
     "batch halved": Attempt("batch", lambda s: replace(s, batch=s.batch // 2).training(), "recipe key", batches=0.5),
     "batch doubled": Attempt("batch", lambda s: replace(s, batch=2 * s.batch).training(), "recipe key", batches=2),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from benchmarks.timing import Side
-from benchmarks.ways import Way, inference, labs_optimiser, network, random_images, training, ways
+from benchmarks.ways import Way, inference, labs_optimizer, network, random_images, training, ways
 from labkit.models import CBAM, DoubleConv, UNet
 from labkit.training import LOSSES, autocast, keep_freed_memory
 
@@ -107,7 +107,7 @@ def own_step(setting: Setting, **changes: Any) -> Side:
     """A step written out, for changes inside it: `cache` of autocast's casts, `set_to_none`, `ask` for the loss."""
     way, device = setting.way(), setting.device
     model = network(setting.label).to(device, memory_format=torch.channels_last).train()
-    optimiser, loss = labs_optimiser(model), LOSSES["bce+dice"]
+    optimizer, loss = labs_optimizer(model), LOSSES["bce+dice"]
     images = random_images(setting.batch, setting.size, way, device)
     masks = torch.randint(0, 2, (setting.batch, setting.size, setting.size), device=device)
 
@@ -117,8 +117,8 @@ def own_step(setting: Setting, **changes: Any) -> Side:
             logits = model(images)
         value = loss(logits, masks)
         value.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=changes.get("set_to_none", True))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=changes.get("set_to_none", True))
         if changes.get("ask"):
             value.item()
 
@@ -126,11 +126,11 @@ def own_step(setting: Setting, **changes: Any) -> Side:
 
 
 def bfloat16_weights(setting: Setting) -> Side:
-    """A step with a network in bfloat16 whose float32 weights the optimiser keeps beside it."""
+    """A step with a network in bfloat16 whose float32 weights the optimizer keeps beside it."""
     device, loss = setting.device, LOSSES["bce+dice"]
     masters = network(setting.label).to(device)
     model = copy.deepcopy(masters).to(torch.bfloat16, memory_format=torch.channels_last).train()
-    optimiser = labs_optimiser(masters)
+    optimizer = labs_optimizer(masters)
     kept, used = list(masters.parameters()), list(model.parameters())
     images = random_images(setting.batch, setting.size, setting.way(), device).bfloat16()
     masks = torch.randint(0, 2, (setting.batch, setting.size, setting.size), device=device)
@@ -139,7 +139,7 @@ def bfloat16_weights(setting: Setting) -> Side:
         loss(model(images), masks).backward()
         for master, weight in zip(kept, used, strict=True):
             master.grad, weight.grad = weight.grad.float(), None
-        optimiser.step()
+        optimizer.step()
         with torch.no_grad():
             for master, weight in zip(kept, used, strict=True):
                 weight.copy_(master)
@@ -147,13 +147,13 @@ def bfloat16_weights(setting: Setting) -> Side:
     return step
 
 
-def optimiser_step(setting: Setting, build: Callable[[nn.Module], torch.optim.Optimizer]) -> Side:
-    """The optimiser's step alone, with gradients that stay."""
+def optimizer_step(setting: Setting, build: Callable[[nn.Module], torch.optim.Optimizer]) -> Side:
+    """The optimizer's step alone, with gradients that stay."""
     model = network(setting.label).to(setting.device, memory_format=torch.channels_last)
     for weight in model.parameters():
         weight.grad = torch.randn_like(weight)
-    optimiser = build(model)
-    return optimiser.step
+    optimizer = build(model)
+    return optimizer.step
 
 
 def adam(**how: bool) -> Callable[[nn.Module], torch.optim.Optimizer]:

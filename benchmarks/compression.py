@@ -20,8 +20,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from course.compression import agreement, compressed, file_bytes, fold_batch_norm, stored_weights
 from labkit.analysis import Predictor, latency, predict_batches
-from labkit.analysis.compression import agreement, compressed, file_bytes, fold_batch_norm, stored_weights
 from labkit.data import Pets, open_pets
 from labkit.files import home, write_text
 from labkit.metrics import dice_score, overlap_counts, per_image, predicted_mask
@@ -68,18 +68,18 @@ def forms(model: nn.Module, compile_too: bool) -> Iterator[tuple[str, nn.Module 
     yield "int8 stored", compressed(model, "int8"), file_bytes(stored_weights(model, "int8")), "float32", "weights only"
     smaller = fold_batch_norm(model, SIZE)
     yield "batch norm folded", smaller, file_bytes(stored_weights(smaller, "float32")), "float32", ""
-    yield "dynamic quantisation", *dynamic(model)
+    yield "dynamic quantization", *dynamic(model)
     with tempfile.TemporaryDirectory() as folder:
         skipped = None, 0, "float32", "skipped: not asked for (--compile)"
         yield "compiled (AOTInductor)", *(compiled(model, Path(folder)) if compile_too else skipped)
 
 
 def dynamic(model: nn.Module) -> tuple[nn.Module | None, int, str, str]:
-    """PyTorch's dynamic quantisation of whatever layers it takes."""
+    """PyTorch's dynamic quantization of whatever layers it takes."""
     try:
         from torch.ao.quantization import quantize_dynamic
     except ImportError:
-        return None, 0, "float32", "skipped: this torch has no dynamic quantisation any more"
+        return None, 0, "float32", "skipped: this torch has no dynamic quantization any more"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it will move out of torch
         network = quantize_dynamic(model)

@@ -28,16 +28,16 @@ from labkit.data import (
     Augment,
     Pets,
     Preparation,
+    batch_indices,
     batch_loader,
-    batch_positions,
     get_pets,
     load_arrays,
     open_pets,
 )
 from labkit.files import home, write_text
-from labkit.training import LOSSES, build_network, build_optimiser, load_recipe, resolve, train_step
+from labkit.training import LOSSES, build_network, build_optimizer, load_recipe, resolve, train_step
 
-RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "cpu-128-unet.toml"
+RECIPE = Path(__file__).resolve().parent.parent / "labkit" / "recipes" / "cpu-128-unet.toml"
 ORIGINALS = "oxford-iiit-pet-originals"
 PARTS = ("passes", "steps", "epochs")
 
@@ -114,7 +114,7 @@ def measure_step(pets: Pets, width: int, batch_size: int, size: int, scale: Scal
     )
     recipe = resolve(recipe, pets, "cpu")
     model = build_network(recipe).to(memory_format=torch.channels_last).train()
-    optimiser, loss = build_optimiser(model, recipe.training), LOSSES[recipe.training.loss]
+    optimizer, loss = build_optimizer(model, recipe.training), LOSSES[recipe.training.loss]
     prepare = Preparation(pets, "foreground", recipe.data.mean, recipe.data.std)
     warm, rounds, times = 3, 2 * scale.rounds + 1, []
     loader = batch_loader(load_arrays(pets, scale.array_size), batches_of(pets, warm + rounds, batch_size))
@@ -128,8 +128,8 @@ def measure_step(pets: Pets, width: int, batch_size: int, size: int, scale: Scal
         images = images.contiguous(memory_format=torch.channels_last)
         ticks.append(time.perf_counter())
         train_step(model, images, masks, loss, recipe.training.precision)
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         times.append(np.diff([*ticks, time.perf_counter()]))
     load, augment, train = (1000 * np.median(times[warm:], axis=0)).tolist()
     return {
@@ -154,7 +154,7 @@ def measure_epochs(pets: Pets, scale: Scale) -> list[dict]:
     """One row for each number of images: what it takes to read an image, and to have read them all."""
 
     def read(count: int, epoch: int) -> int:
-        batches = batch_positions(np.arange(count), 32, seed=0, epoch=epoch)
+        batches = batch_indices(np.arange(count), 32, seed=0, epoch=epoch)
         return sum(len(batch.images) for batch in batch_loader(arrays[count], batches))
 
     with tempfile.TemporaryDirectory(dir=home() / "dataset") as folder:

@@ -28,19 +28,19 @@ class ReportImages(Dataset):
         changes = torchvision_augment(augment) if augment else []
         self.change = v2.Compose([*changes, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Image `float32 [3, S, S]` and mask `int64 [S, S]`."""
         side = (self.size, self.size)
-        with Image.open(self.pets.image_path(position)) as file:
+        with Image.open(self.pets.image_path(index)) as file:
             image = tv_tensors.Image(v2.functional.pil_to_tensor(file.convert("RGB").resize(side, Image.BILINEAR)))
-        with Image.open(self.pets.trimap_path(position)) as file:
+        with Image.open(self.pets.trimap_path(index)) as file:
             trimap = tv_tensors.Mask(v2.functional.pil_to_tensor(file.resize(side, Image.NEAREST)))
         image, trimap = self.change(image, trimap)
         return image.as_subclass(Tensor), ((trimap == 1) | (trimap == 3))[0].long().as_subclass(Tensor)
 
 
 def torchvision_augment(augment: Augment) -> list[v2.Transform]:
-    """torchvision's transforms for flips, affine maps and colours of a recipe."""
+    """torchvision's transforms for flips, affine maps and colors of a recipe."""
     shift, scale = (augment.shift, augment.shift), augment.scale
     moved = v2.RandomAffine(augment.rotate, shift, scale, interpolation=InterpolationMode.BILINEAR)
     return [
@@ -53,14 +53,14 @@ def torchvision_augment(augment: Augment) -> list[v2.Transform]:
 def report_way(
     pets: Pets, size: int, augment: Augment | None, batches: Sequence[np.ndarray], workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised images and masks of each batch, as the reports make them."""
+    """Normalized images and masks of each batch, as the reports make them."""
     yield from DataLoader(ReportImages(pets, size, augment), batch_sampler=batches, num_workers=workers)
 
 
 def array_way(
     pets: Pets, size: int, augment: Augment | None, batches: Sequence[np.ndarray], workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised images and masks of each batch, from the array file."""
+    """Normalized images and masks of each batch, from the array file."""
     prepare = Preparation(pets, "foreground", MEAN, STD)
     for batch in batch_loader(opened_arrays(pets, size), batches, workers):
         yield prepare(batch, augment, seed=0, epoch=1)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from labkit.data import Pets, batch_loader, batch_positions, load_arrays, open_pets
+from labkit.data import Pets, batch_indices, batch_loader, load_arrays, open_pets
 from labkit.files import home, write_text
 from labkit.training import environment, load_recipe, open_run
 from labkit.training.runs import load_checkpoint
@@ -56,8 +56,8 @@ def measure_images(count: int) -> dict:
         load_arrays(pets, SIZE)
         opened = time.perf_counter() - began
         began = time.perf_counter()
-        positions = pets.split("train")
-        seen = sum(len(batch.images) for batch in batch_loader(arrays, batch_positions(positions, 32, seed=0)))
+        indices = pets.split("train")
+        seen = sum(len(batch.images) for batch in batch_loader(arrays, batch_indices(indices, 32, seed=0)))
         read = time.perf_counter() - began
         size = sum(path.stat().st_size for path in Path(temporary).glob("dataset/cache/*.npy"))
     return {
@@ -87,7 +87,7 @@ def measure_processes(norm: str) -> list[dict]:
         model={"norm": norm, "width": 16}, training={"epochs": 4, "loss": loss, "precision": "float32"}
     )
     if norm == "none":
-        recipe = recipe.changed(model={"initialisation": "he"}, training={"learning_rate": 1e-3})
+        recipe = recipe.changed(model={"initialization": "he"}, training={"learning_rate": 1e-3})
     for processes in (1, 2):
         with tempfile.TemporaryDirectory() as temporary:
             file, run = Path(temporary) / "recipe.toml", Path(temporary) / "run"

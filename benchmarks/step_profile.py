@@ -21,7 +21,7 @@ from benchmarks.throughput import batch_size, keep, rounded
 from benchmarks.timing import empty_compiler_cache, interleaved, machine, seconds, spread
 from benchmarks.ways import NETWORKS
 from labkit.analysis import VARIANTS
-from labkit.data import Pets, Preparation, batch_loader, batch_positions, load_arrays, open_pets
+from labkit.data import Pets, Preparation, batch_indices, batch_loader, load_arrays, open_pets
 from labkit.files import home
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask
 from labkit.models import CBAM, AttentionGate
@@ -29,7 +29,7 @@ from labkit.training import (
     LOSSES,
     build_average,
     build_network,
-    build_optimiser,
+    build_optimizer,
     build_schedule,
     choose_device,
     load_recipe,
@@ -54,7 +54,7 @@ OPERATIONS = (
 
 
 class WholeStep:
-    """A call makes one training step with the next batch, its parts labelled for the profiler."""
+    """A call makes one training step with the next batch, its parts labeled for the profiler."""
 
     def __init__(self, label: str, size: int, batch: int, pets: Pets, device: torch.device):
         recipe = load_recipe("cpu-128-unet").changed(
@@ -66,13 +66,13 @@ class WholeStep:
         self.table = self.recipe.training
         torch.manual_seed(self.table.seed)
         self.model = build_network(self.recipe).to(device, memory_format=torch.channels_last).train()
-        self.optimiser = build_optimiser(self.model, self.table)
-        self.schedule = build_schedule(self.optimiser, self.table, steps=10_000)
+        self.optimizer = build_optimizer(self.model, self.table)
+        self.schedule = build_schedule(self.optimizer, self.table, steps=10_000)
         self.average = build_average(self.model, self.table.ema)
         self.prepare = Preparation(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, device)
-        positions = pets.split("train")
+        indices = pets.split("train")
         self.arrays = load_arrays(pets, size)
-        self.batch = (positions.repeat(-(-batch // len(positions))))[:batch]
+        self.batch = (indices.repeat(-(-batch // len(indices))))[:batch]
         self.logits: list[Tensor] = []
         self.model.register_forward_hook(lambda _, x, y: self.logits.append(y.detach()))
         label_modules(self.model, "attention", (CBAM, AttentionGate))
@@ -80,15 +80,15 @@ class WholeStep:
     def __call__(self) -> None:
         self.logits.clear()
         with record_function(LABEL + "loading"):
-            (batch,) = batch_loader(self.arrays, batch_positions(self.batch, len(self.batch)))
+            (batch,) = batch_loader(self.arrays, batch_indices(self.batch, len(self.batch)))
         with record_function(LABEL + "augmentation"):
             images, masks = self.prepare(batch, self.recipe.data.augment, self.table.seed, 1)
             images = images.contiguous(memory_format=torch.channels_last)
         train_step(self.model, images, masks, self.loss, self.table.precision)
-        with record_function(LABEL + "optimiser"):
+        with record_function(LABEL + "optimizer"):
             gradient_norm(self.model)
-            self.optimiser.step()
-            self.optimiser.zero_grad()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
             self.schedule.step()
         with record_function(LABEL + "moving average"):
             self.average.update_parameters(self.model)
@@ -125,14 +125,14 @@ def part_times(events: Iterable[Any], device: torch.device) -> dict[str, float]:
     it computes (both bear the same number), and else to what its name says (`OPERATIONS`).
     """
     events = [event for event in events if event.device_type == torch.autograd.DeviceType.CPU]
-    labelled: dict[int, str | None] = {}
+    labeled: dict[int, str | None] = {}
     for event in sorted(events, key=lambda event: event.time_range.start):
         if event.sequence_nr >= 0 and not any(e.name.startswith(BACKWARD) for e in above(event)):
-            labelled[event.sequence_nr] = label_of(event)  # the last to bear a number is the one that has a gradient
+            labeled[event.sequence_nr] = label_of(event)  # the last to bear a number is the one that has a gradient
     times: dict[str, float] = defaultdict(float)
     for event in events:
         own = event.self_cpu_time_total if device.type == "cpu" else event.self_device_time_total
-        behind = [labelled.get(e.sequence_nr) for e in above(event) if e.name.startswith(BACKWARD)]
+        behind = [labeled.get(e.sequence_nr) for e in above(event) if e.name.startswith(BACKWARD)]
         part = label_of(event) or next(filter(None, behind), None) or part_of_name(event)
         times[part] += own / 1000
     return dict(times)

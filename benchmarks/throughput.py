@@ -2,7 +2,7 @@
 
 A training step and a pass without gradients of each network, at 128 and 256 pixels, in several ways that take turns in
 one run: `reports` (float32, contiguous, plain Adam), `labkit` (what the lab's loop does: bfloat16 autocast where the
-hardware has it, channels-last, its optimiser and the gradient's norm), with --compile also through torch.compile, with
+hardware has it, channels-last, its optimizer and the gradient's norm), with --compile also through torch.compile, with
 --graphs also with CUDA graphs. Beside them in the same turns: segmentation_models_pytorch's Unet on a ResNet34 without
 weights, in the lab's way, and a product of two matrices and a large convolution, of which the faster tells the peak.
 The images are made up and lie on the device already; what loading and augmenting cost says

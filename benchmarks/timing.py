@@ -93,7 +93,7 @@ def allocated(device: torch.device) -> int:
 def peak_memory(side: Side, device: torch.device, before: int = 0) -> float | None:
     """MiB that a call takes at its peak on a GPU, over what was in use `before` the side was built; None elsewhere.
 
-    It counts once the side has settled: the first call has no optimiser's state yet, CUDA graphs are recorded later.
+    It counts once the side has settled: the first call has no optimizer's state yet, CUDA graphs are recorded later.
     """
     if device.type != "cuda":
         return None

@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from labkit.analysis import VARIANTS, Predictor
 from labkit.models import build_model
-from labkit.training import LOSSES, Recipe, build_optimiser, choose_precision, train_step
+from labkit.training import LOSSES, Recipe, build_optimizer, choose_precision, train_step
 from labkit.training.steps import gradient_norm
 
 SMP = "smp unet-resnet34"
@@ -34,17 +34,17 @@ class Way:
 
     precision: str
     memory_format: torch.memory_format
-    optimiser: Callable[[nn.Module], Optimizer]
+    optimizer: Callable[[nn.Module], Optimizer]
     mode: Literal["default", "reduce-overhead"] | None = None
     """Of torch.compile, `reduce-overhead` with CUDA graphs; None does not compile."""
     bookkeeping: bool = True
     """Whether a step also takes the gradient's norm, as the lab's loop does."""
 
 
-def labs_optimiser(model: nn.Module) -> Optimizer:
+def labs_optimizer(model: nn.Module) -> Optimizer:
     """What the lab's loop builds for Adam at 1e-3."""
     table = Recipe().changed(training={"optimizer": "adam", "learning_rate": 1e-3}).training
-    return build_optimiser(model, table)
+    return build_optimizer(model, table)
 
 
 def ways(device: torch.device, compiled: bool = False, graphs: bool = False) -> dict[str, Way]:
@@ -52,12 +52,12 @@ def ways(device: torch.device, compiled: bool = False, graphs: bool = False) -> 
     precision = choose_precision("auto", device)
     found = {
         "reports": Way("float32", torch.contiguous_format, lambda m: Adam(m.parameters(), lr=1e-3), bookkeeping=False),
-        "labkit": Way(precision, torch.channels_last, labs_optimiser),
+        "labkit": Way(precision, torch.channels_last, labs_optimizer),
     }
     if compiled:
-        found["compiled"] = Way(precision, torch.channels_last, labs_optimiser, mode="default")
+        found["compiled"] = Way(precision, torch.channels_last, labs_optimizer, mode="default")
     if graphs:
-        found["cuda graphs"] = Way(precision, torch.channels_last, labs_optimiser, mode="reduce-overhead")
+        found["cuda graphs"] = Way(precision, torch.channels_last, labs_optimizer, mode="reduce-overhead")
     return found
 
 
@@ -88,14 +88,14 @@ def random_images(batch: int, size: int, way: Way, device: torch.device) -> Tens
 
 
 def training(model: nn.Module, way: Way, batch: int, size: int, device: torch.device) -> Callable[[], Tensor]:
-    """One whole training step: forward, loss, backward, optimiser; returns the loss."""
+    """One whole training step: forward, loss, backward, optimizer; returns the loss."""
     images = random_images(batch, size, way, device)
     with torch.no_grad():
         logits = copy.deepcopy(model).to(device)(images[:2])
     loss = LOSSES["bce+dice" if logits.shape[1] == 1 else "cross-entropy"]
     masks = torch.randint(0, 2, (batch, *logits.shape[-2:]), device=device)
     called = placed(model, way, device).train()
-    optimiser = way.optimiser(called)
+    optimizer = way.optimizer(called)
 
     def step() -> Tensor:
         if way.mode == "reduce-overhead":
@@ -103,8 +103,8 @@ def training(model: nn.Module, way: Way, batch: int, size: int, device: torch.de
         value = train_step(called, images, masks, loss, way.precision)
         if way.bookkeeping:
             gradient_norm(called)
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         return value
 
     return step

@@ -36,8 +36,8 @@ def drawn_pet(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]
     rng = np.random.default_rng(seed)
     height, width = size
     y, x = np.mgrid[:height, :width]
-    centre, radii = rng.uniform(0.4, 0.6, 2), rng.uniform(0.22, 0.38, 2)
-    distance = ((y / height - centre[0]) / radii[0]) ** 2 + ((x / width - centre[1]) / radii[1]) ** 2
+    center, radii = rng.uniform(0.4, 0.6, 2), rng.uniform(0.22, 0.38, 2)
+    distance = ((y / height - center[0]) / radii[0]) ** 2 + ((x / width - center[1]) / radii[1]) ** 2
     trimap = np.select([distance < 0.75, distance < 1.0], [1, 3], 2).astype(np.uint8)
     ground, coat = rng.integers(10, 90, 3), rng.integers(150, 245, 3)
     image = np.where((distance < 0.9)[..., None], coat, ground) + rng.normal(0, 6, (height, width, 3))

@@ -21,18 +21,18 @@ def case_masks(
     Masks are `bool` where there is one foreground, and `uint8` class indices where there are several classes; the
     truth of a target that ignores pixels is always `uint8`, with 255 for them. `painting.error_map` takes them all.
     """
-    positions = np.array([pets.positions[name] for name in names])
+    indices = np.array([pets.indices[name] for name in names])
     arrays = load_arrays(pets, predictor.recipe.data.image_size)
     predictions, truths = [], []
-    for logits, masks, _ in predict_batches(predictor, pets, positions):
+    for logits, masks, _ in predict_batches(predictor, pets, indices):
         several = logits.shape[1] > 2
         predictions += list(predicted_mask(logits, threshold).cpu().numpy().astype(np.uint8 if several else bool))
         kind = np.uint8 if several or (masks == IGNORED).any() else bool
         truths += list(masks.cpu().numpy().astype(kind))
-    return [np.asarray(arrays.images[p]) for p in positions], predictions, truths
+    return [np.asarray(arrays.images[p]) for p in indices], predictions, truths
 
 
-def probabilities(predictor: Predictor, pets: Pets, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def probabilities(predictor: Predictor, pets: Pets, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Foreground probabilities `float32 [N, S, S]` and true masks `int64 [N, S, S]`, for binary targets.
 
     Raises:
@@ -43,13 +43,11 @@ def probabilities(predictor: Predictor, pets: Pets, positions: np.ndarray) -> tu
             f"probabilities: this network tells {predictor.recipe.model.classes} classes apart; take a run with one "
             "foreground, or read `predict_batches`"
         )
-    batches = [
-        (foreground_logit(x).sigmoid().cpu(), m.cpu()) for x, m, _ in predict_batches(predictor, pets, positions)
-    ]
+    batches = [(foreground_logit(x).sigmoid().cpu(), m.cpu()) for x, m, _ in predict_batches(predictor, pets, indices)]
     return tuple(torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
 
 
-def error_by_distance(predictor: Predictor, pets: Pets, positions: np.ndarray, reach: int = 8) -> pd.DataFrame:
+def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, reach: int = 8) -> pd.DataFrame:
     """How many pixels, and how many wrong ones, lie at each distance to the true outline.
 
     Distances are in steps of one pixel (diagonal steps count as one), negative inside the pet: -1 is the pet's
@@ -61,7 +59,7 @@ def error_by_distance(predictor: Predictor, pets: Pets, positions: np.ndarray, r
         Columns `distance, pixels, errors`.
     """
     pixels, errors = torch.zeros(2 * reach + 2), torch.zeros(2 * reach + 2)
-    for logits, masks, _ in predict_batches(predictor, pets, positions):
+    for logits, masks, _ in predict_batches(predictor, pets, indices):
         kept, truth = masks != IGNORED, (masks > 0) & (masks != IGNORED)
         band = _steps_outside(truth, reach) - _steps_outside(~truth, reach) - truth.long()
         index = (band + reach + 1)[kept].flatten().cpu()

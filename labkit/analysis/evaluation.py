@@ -75,11 +75,11 @@ def evaluate(
         raise LabError(f"scored_at: found {scored_at!r}; use {' or '.join(SCORED_AT)}")
     family, _, part = split.rpartition("/")
     family = family or run.recipe.data.split
-    positions = pets.split(part, family)
+    indices = pets.split(part, family)
     if part != "train":
-        _refuse_trained_images(run, pets, family, part, positions)
+        _refuse_trained_images(run, pets, family, part, indices)
     predictor = load_predictor(run, device, precision)
-    result = score(predictor, pets, positions, scored_at, threshold, watch)
+    result = score(predictor, pets, indices, scored_at, threshold, watch)
     label = {"data": pets.label, "split": part if family == "official" else f"{family}/{part}"}
     result = result._replace(summary=label | result.summary)
     if keep and run.is_folder:
@@ -100,15 +100,15 @@ def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
 
 
 def score(
-    predictor: Predictor, pets: Pets, positions: np.ndarray, scored_at: str, threshold: float = 0.5, watch: Watch = iter
+    predictor: Predictor, pets: Pets, indices: np.ndarray, scored_at: str, threshold: float = 0.5, watch: Watch = iter
 ) -> Evaluation:
-    """Summary, per-image table and confusion of the images at `positions` (see `evaluate`)."""
+    """Summary, per-image table and confusion of the images at `indices` (see `evaluate`)."""
     recipe = predictor.recipe
     loss, batch_size = LOSSES[recipe.training.loss], recipe.training.batch_size
     classes = len(predictor.class_names(pets))
     counts, weighted, order, shares = [], [], [], []
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    for logits, masks, where in predict_batches(predictor, pets, positions, batch_size, watch):
+    for logits, masks, where in predict_batches(predictor, pets, indices, batch_size, watch):
         # loss and soft Dice are of the whole batch, hence at the input size
         weighted.append((len(where), loss(logits, masks).item(), soft_dice(logits, masks).item()))
         if scored_at == "input":
@@ -137,9 +137,9 @@ def score(
     return Evaluation(summary, table, confusion)
 
 
-def image_table(pets: Pets, positions: np.ndarray, counts: torch.Tensor, shares: torch.Tensor) -> pd.DataFrame:
+def image_table(pets: Pets, indices: np.ndarray, counts: torch.Tensor, shares: torch.Tensor) -> pd.DataFrame:
     """One row an image: `name, breed, species, dice, iou, foreground` (the truth's share of the pixels)."""
-    items = [pets.items[p] for p in positions]
+    items = [pets.items[p] for p in indices]
     return pd.DataFrame(
         {
             "name": [pet.name for pet in items],
@@ -193,22 +193,22 @@ def breed_table(table: pd.DataFrame) -> pd.DataFrame:
     return groups.agg(images="count", dice="mean", worst="min").sort_values("dice", ignore_index=True)
 
 
-def _at_original_size(predictor: Predictor, pets: Pets, logits: torch.Tensor, position, threshold: float):
-    trimap = torch.from_numpy(pets.trimap(int(position)))[None]
-    pet = pets.items[int(position)]
+def _at_original_size(predictor: Predictor, pets: Pets, logits: torch.Tensor, index, threshold: float):
+    trimap = torch.from_numpy(pets.trimap(int(index)))[None]
+    pet = pets.items[int(index)]
     truth = mask_from_trimap(
         trimap, predictor.recipe.data.target, torch.tensor([pet.species]), torch.tensor([pet.class_id])
     )
     return predicted_mask(resize_logits(logits, trimap.shape[-2:]), threshold).cpu(), truth
 
 
-def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, positions: np.ndarray) -> None:
+def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, indices: np.ndarray) -> None:
     trained_on = run.recipe.data.split
     if family == trained_on or trained_on not in pets.families():
         return
-    seen = np.intersect1d(positions, pets.split("train", trained_on))
+    seen = np.intersect1d(indices, pets.split("train", trained_on))
     if len(seen):
         raise LabError(
-            f"{len(seen)} of the {len(positions)} images of {family}/{part} are training images of this run "
+            f"{len(seen)} of the {len(indices)} images of {family}/{part} are training images of this run "
             f"(split {trained_on!r}); a score on them would say nothing"
         )

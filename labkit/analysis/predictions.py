@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from labkit.data import (
     Pets,
     Preparation,
+    batch_indices,
     batch_loader,
-    batch_positions,
     class_names,
     load_arrays,
     read_image,
@@ -22,7 +22,7 @@ from labkit.data import (
 from labkit.errors import LabError
 from labkit.files import written_whole
 from labkit.metrics import foreground_logit, predicted_mask, resize_logits
-from labkit.painting import CLASS_COLOURS
+from labkit.painting import CLASS_COLORS
 from labkit.training import Recipe, Run, autocast, choose_device, choose_precision
 
 Watch = Callable[[Iterable], Iterable]
@@ -39,7 +39,7 @@ class Predictor:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Logits `float32 [B, C, S, S]` of normalised images `[B, 3, S, S]` on the network's device."""
+        """Logits `float32 [B, C, S, S]` of normalized images `[B, 3, S, S]` on the network's device."""
         with autocast(self.device, self.precision):
             return self.model(images.contiguous(memory_format=torch.channels_last)).float()
 
@@ -58,7 +58,7 @@ class Predictor:
         return names
 
     def preparation(self, pets: Pets) -> Preparation:
-        """The run's own normalisation and target for a data set."""
+        """The run's own normalization and target for a data set."""
         return Preparation(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, self.device)
 
     def image_logits(self, image: np.ndarray) -> Tensor:
@@ -81,14 +81,14 @@ def load_predictor(run: Run, device: str = "auto", precision: str = "auto") -> P
 
 
 def predict_batches(
-    predictor: Predictor, pets: Pets, positions: np.ndarray, batch_size: int = 32, watch: Watch = iter
+    predictor: Predictor, pets: Pets, indices: np.ndarray, batch_size: int = 32, watch: Watch = iter
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Logits `[B, C, S, S]`, masks `[B, S, S]` and positions `[B]`, batch by batch, at the recipe's size."""
+    """Logits `[B, C, S, S]`, masks `[B, S, S]` and indices `[B]`, batch by batch, at the recipe's size."""
     arrays = load_arrays(pets, predictor.recipe.data.image_size)
     prepare = predictor.preparation(pets)
-    for batch in watch(batch_loader(arrays, batch_positions(positions, batch_size))):
+    for batch in watch(batch_loader(arrays, batch_indices(indices, batch_size))):
         images, masks = prepare(batch)
-        yield predictor.logits(images), masks, batch.positions
+        yield predictor.logits(images), masks, batch.indices
 
 
 def predict_files(
@@ -101,8 +101,8 @@ def predict_files(
 ) -> Iterator[Path]:
     """Write a mask for each image file: `<out>/<name>.png`, at the image's own size, 0 and 255.
 
-    Networks of several classes write a palette image: its values are the class indices, shown in the colours of
-    `painting.CLASS_COLOURS`. The logits are upsampled first and cut then. An image is turned as its EXIF tag says.
+    Networks of several classes write a palette image: its values are the class indices, shown in the colors of
+    `painting.CLASS_COLORS`. The logits are upsampled first and cut then. An image is turned as its EXIF tag says.
 
     Args:
         predictor: from `load_predictor`.
@@ -136,7 +136,7 @@ def predict_files(
 
 def _palette_image(mask: np.ndarray) -> Image.Image:
     image = Image.fromarray(mask)
-    image.putpalette(CLASS_COLOURS.tobytes())  # turns mode L into P; the values stay
+    image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
     return image
 
 

@@ -48,8 +48,8 @@ def find_stages(model: nn.Module, height: int, width: int, in_channels: int = 3)
     The rule knows no names. A scale is the number of times that the sides have been halved. Beginning at the
     network, a module is taken apart if it is a list of modules, or if its layers work at more than one scale besides
     the one that comes in; else it is a stage. What such a module consists of is then put together again: layers
-    that are neighbours at one scale (convolution, norm and ReLU are a `stem` where they come first), and
-    numbered neighbours at one scale (`features.2-3`); layers without weights go to the stage that follows at
+    that are neighbors at one scale (convolution, norm and ReLU are a `stem` where they come first), and
+    numbered neighbors at one scale (`features.2-3`); layers without weights go to the stage that follows at
     their scale (pooling), else to the one before (dropout). What a network computes between two stages counts for
     the one before. Maps squeezed to 1x1 inside a larger one have no scale.
 
@@ -97,7 +97,7 @@ def _occurrences(modules: dict[str, nn.Module], events: list[Event]) -> list[_Oc
 
 
 def _merged(modules: dict[str, nn.Module], found: list[_Occurrence]) -> list[list[_Occurrence]]:
-    """Put neighbours together again, as `find_stages` says."""
+    """Put neighbors together again, as `find_stages` says."""
     groups: list[list[_Occurrence]] = []
     for here in found:
         before = groups[-1][-1] if groups else None

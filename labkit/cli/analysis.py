@@ -58,7 +58,7 @@ def predict(
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probability pictures too.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Write a mask for each image, as PNG at the image's own size: 0 and 255, or class indices in colours.
+    """Write a mask for each image, as PNG at the image's own size: 0 and 255, or class indices in colors.
 
     Example: `labkit predict weights/pets-128-unet.safetensors cat.jpg dog.jpg --out masks`
     """

@@ -26,7 +26,7 @@ def curves(
     out: Annotated[Path, typer.Option(help="The picture, .png or .svg.")] = Path("curves.png"),
     over: Annotated[Over, typer.Option(help="What the curves run over.")] = Over.EPOCHS,
 ) -> None:
-    """Draw any runs together: losses, validation Dice and learning rate, a colour a run.
+    """Draw any runs together: losses, validation Dice and learning rate, a color a run.
 
     Examples:
 
@@ -35,10 +35,10 @@ def curves(
     `labkit curves runs/unet weights/pets-128-unet.safetensors --over seconds`
     """
     check_picture(out)
+    from labkit.curves import run_curves
     from labkit.training import open_run
-    from labkit.workbook import plots
 
-    save_picture(plots.run_curves([open_run(run) for run in runs], over.value), out)
+    save_picture(run_curves([open_run(run) for run in runs], over.value), out)
     typer.echo(f"{len(runs)} run{'s' if len(runs) > 1 else ''} in {out}")
 
 

@@ -54,7 +54,7 @@ def data_check(data: Data = "sample") -> None:
 @data_app.command("stats")
 def data_stats(
     data: Data = "sample",
-    size: Annotated[int, typer.Option(help="Size in pixels at which the colours are counted.")] = 128,
+    size: Annotated[int, typer.Option(help="Size in pixels at which the colors are counted.")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Mean, deviation, foreground share, sizes, breeds and empty masks, computed from the files.

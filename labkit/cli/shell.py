@@ -1,9 +1,12 @@
 """What the commands share: options, a progress bar, and how values are printed."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from labkit.errors import LabError
 
 Data = Annotated[str, typer.Option(help="sample, pets, or a folder in the official layout (or one that holds it).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
@@ -39,3 +42,17 @@ def some_of(names: list[str], most: int = 4) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line; what the user did wrong is one sentence on stderr and exit status 1."""
+    try:
+        app()
+    except LabError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except SystemExit as end:
+        stop = getattr(end.__context__, "__cause__", None)  # typer turns an interrupt into a silent status 130
+        if isinstance(stop, KeyboardInterrupt):
+            typer.echo(f"stopped: {stop}" if str(stop) else "stopped", err=True)
+        raise

@@ -99,7 +99,7 @@ def train(
 
 
 def epoch_printer(total: int) -> Callable[["Epoch"], None]:
-    """Prints a line an epoch: with colours on a terminal, and as long as it is wide; plain text elsewhere."""
+    """Prints a line an epoch: with colors on a terminal, and as long as it is wide; plain text elsewhere."""
     from rich.console import Console
     from rich.text import Text
 
@@ -144,7 +144,7 @@ def find_rate(
     model: Model = None,
     lowest: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="The last learning rate.")] = 1.0,
-    steps: Annotated[int, typer.Option(help="Optimiser steps from one to the other.")] = 100,
+    steps: Annotated[int, typer.Option(help="Optimizer steps from one to the other.")] = 100,
     figure: Annotated[Path | None, typer.Option(help="Draw the losses too, .png or .svg.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -172,7 +172,7 @@ def find_rate(
     typer.echo(f"loss:      {losses[0]:.4f} at first, {min(losses):.4f} at {rates[losses.index(min(losses))]:.2g}")
     typer.echo(f"suggested: {sweep.suggested:.2g}, where the loss falls most steeply; a start, not an answer")
     if figure is not None:
-        from labkit.workbook import plots
+        from labkit.curves import rate_sweep
 
-        save_picture(plots.rate_sweep(sweep), figure)
+        save_picture(rate_sweep(sweep), figure)
         typer.echo(f"drawn in:  {figure}")

@@ -4,7 +4,7 @@ from labkit.data.arrays import Arrays, load_arrays, resize_image, resize_trimap
 from labkit.data.augment import (
     Augment,
     augment_batch,
-    colour,
+    color,
     elastic_displacement,
     sample_images,
     sample_trimaps,
@@ -15,9 +15,9 @@ from labkit.data.checking import Report, check_pets
 from labkit.data.groups import split_by_group, split_inside_groups
 from labkit.data.images import read_image, read_trimap
 from labkit.data.importing import get_pets, import_groups
-from labkit.data.loaders import Batch, Preparation, RedrawCount, batch_loader, batch_positions
+from labkit.data.loaders import Batch, Preparation, RedrawCount, batch_indices, batch_loader
 from labkit.data.pets import SPECIES, Pet, Pets, data_root, open_pets
-from labkit.data.statistics import ColourStatistics, colour_statistics, describe_pets, pet_table, trimap_shares
+from labkit.data.statistics import ColorStatistics, color_statistics, describe_pets, pet_table, trimap_shares
 from labkit.data.targets import IGNORED, TARGETS, class_names, has_foreground, mask_from_trimap
 
 __all__ = [
@@ -27,19 +27,19 @@ __all__ = [
     "Arrays",
     "Augment",
     "Batch",
-    "ColourStatistics",
+    "ColorStatistics",
     "Pet",
     "Pets",
     "Preparation",
     "RedrawCount",
     "Report",
     "augment_batch",
+    "batch_indices",
     "batch_loader",
-    "batch_positions",
     "check_pets",
     "class_names",
-    "colour",
-    "colour_statistics",
+    "color",
+    "color_statistics",
     "data_root",
     "describe_pets",
     "elastic_displacement",

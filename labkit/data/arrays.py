@@ -21,7 +21,7 @@ from labkit.files import home
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images and raw trimaps of a whole data set at one size, row i = position i; read-only, on disk."""
+    """Images and raw trimaps of a whole data set at one size, row i = index i; read-only, on disk."""
 
     images: np.ndarray
     """`uint8 [N, S, S, 3]`"""
@@ -54,7 +54,7 @@ def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = i
     Args:
         pets: the data set; every image that it lists is read.
         size: height and width in pixels; images are squashed to it.
-        watch: wraps the positions while the arrays are built, such as `tqdm`.
+        watch: wraps the indices while the arrays are built, such as `tqdm`.
 
     Raises:
         LabError: an image or trimap is missing or damaged, or the two differ in size; the disk is full.
@@ -104,15 +104,15 @@ def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) ->
                 f"cannot be written ({error.strerror}); free the disk or choose a smaller image_size"
             ) from None
 
-        def decode(position: int) -> None:
-            image, trimap = pets.image(position), pets.trimap(position)
+        def decode(index: int) -> None:
+            image, trimap = pets.image(index), pets.trimap(index)
             if image.shape[:2] != trimap.shape:
                 raise LabError(
-                    f"{pets.image_path(position)}: the image is {image.shape[1]}x{image.shape[0]} pixels, its trimap "
+                    f"{pets.image_path(index)}: the image is {image.shape[1]}x{image.shape[0]} pixels, its trimap "
                     f"{trimap.shape[1]}x{trimap.shape[0]}; fetch both again"
                 )
-            images[position] = resize_image(image, (size, size))
-            trimaps[position] = resize_trimap(trimap, (size, size))
+            images[index] = resize_image(image, (size, size))
+            trimaps[index] = resize_trimap(trimap, (size, size))
 
         # threads, because Pillow decodes and resizes outside Python's lock
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -140,8 +140,8 @@ def _state(pets: Pets) -> str:
     The classes count too, because the masks' values are checked against them.
     """
     digest = hashlib.sha256("\n".join(pets.classes).encode())
-    for position, pet in enumerate(pets.items):
-        for path in (pets.image_path(position), pets.trimap_path(position)):
+    for index, pet in enumerate(pets.items):
+        for path in (pets.image_path(index), pets.trimap_path(index)):
             try:
                 found = path.stat()
             except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""Augmentation: one sampling grid an image, applied to image and mask alike, and colour as arithmetic.
+"""Augmentation: one sampling grid an image, applied to image and mask alike, and color as arithmetic.
 
 Flips, affine maps, crops and elastic deformation only move pixels. Each is a map from where a pixel of the
 result lies to where it is taken from, so all of them compose into one grid; the image is read through it
-bilinearly, the trimap by nearest neighbour. The two cannot get out of step.
+bilinearly, the trimap by nearest neighbor. The two cannot get out of step.
 """
 
 import math
@@ -16,14 +16,14 @@ from torch import Tensor
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-GREY = (0.299, 0.587, 0.114)
+GRAY = (0.299, 0.587, 0.114)
 """What red, green and blue weigh in a pixel's brightness."""
 
 
 class Augment(BaseModel):
     """What is done to training images; every default is "nothing".
 
-    Probabilities are per image. Colour strengths s draw a factor from [1 - s, 1 + s].
+    Probabilities are per image. Color strengths s draw a factor from [1 - s, 1 + s].
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -50,20 +50,20 @@ class Augment(BaseModel):
     outside: Literal["reflection", "border", "zeros"] = "reflection"
     """What lies outside the image (and its trimap) when a map looks there."""
     redraw: Annotated[int, Field(ge=0, le=100)] = 0
-    """How many times at most an image is drawn anew, colours included, while its mask has no foreground.
+    """How many times at most an image is drawn anew, colors included, while its mask has no foreground.
 
     It shifts the classes' shares, and an image whose mask is empty from the start is drawn in vain: see
     `Preparation.redraws`, which counts.
     """
 
 
-def draws(seed: int, epoch: int, positions: Tensor, count: int, attempt: int = 0) -> Tensor:
-    """Uniform numbers in [0, 1) for each image, `float64 [B, count]`, from (seed, epoch, position, attempt) alone.
+def draws(seed: int, epoch: int, indices: Tensor, count: int, attempt: int = 0) -> Tensor:
+    """Uniform numbers in [0, 1) for each image, `float64 [B, count]`, from (seed, epoch, index, attempt) alone.
 
     So an image is augmented the same whatever batch, worker, process or resumed run it is met in.
     """
-    # numpy pads the key with zeros, so that attempt 0 is the stream of (seed, epoch, position)
-    rows = [np.random.default_rng([seed, epoch, p, attempt]).random(count) for p in positions.tolist()]
+    # numpy pads the key with zeros, so that attempt 0 is the stream of (seed, epoch, index)
+    rows = [np.random.default_rng([seed, epoch, p, attempt]).random(count) for p in indices.tolist()]
     return torch.from_numpy(np.stack(rows))
 
 
@@ -91,12 +91,12 @@ def spatial_matrices(augment: Augment, u: Tensor) -> Tensor:
     cropped = u[:, 7] < augment.crop
     low, high = augment.crop_side
     side = torch.where(cropped, (low + (high - low) * u[:, 8]).clamp(max=1), 1.0)
-    centre = (2 * u[:, 9:11] - 1) * (1 - side)[:, None]
+    center = (2 * u[:, 9:11] - 1) * (1 - side)[:, None]
 
-    # result -> crop window: p * side + centre; -> undo shift, rotation and scale; -> undo the flips
+    # result -> crop window: p * side + center; -> undo shift, rotation and scale; -> undo the flips
     cos, sin = angle.cos() / scale, angle.sin() / scale
     unturn = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
-    offset = (unturn @ (centre - shift)[:, :, None])[:, :, 0]
+    offset = (unturn @ (center - shift)[:, :, None])[:, :, 0]
     flips = torch.stack([flip_x, flip_y], -1)
     linear = flips[:, :, None] * unturn * side[:, None, None]
     return torch.cat([linear, (flips * offset)[:, :, None]], dim=2).float()
@@ -141,14 +141,14 @@ def place_grid(matrices: Tensor, size: int) -> Tensor:
 
 
 def sampling_grid(
-    augment: Augment, seed: int, epoch: int, positions: Tensor, size: int, device="cpu", attempt: int = 0
+    augment: Augment, seed: int, epoch: int, indices: Tensor, size: int, device="cpu", attempt: int = 0
 ) -> Tensor:
     """Where each pixel of the augmented images is taken from: `float32 [B, size, size, 2]` for `grid_sample`."""
-    u = draws(seed, epoch, positions, 12, attempt)
+    u = draws(seed, epoch, indices, 12, attempt)
     matrices = spatial_matrices(augment, u).to(device, non_blocking=True)  # a plain copy to a GPU waits for it
     grid = place_grid(matrices, size)
     if augment.elastic > 0:
-        noise = draws(seed, epoch, positions, 12 + 2 * size * size, attempt)[:, 12:].view(-1, 2, size, size)
+        noise = draws(seed, epoch, indices, 12 + 2 * size * size, attempt)[:, 12:].view(-1, 2, size, size)
         happens = (u[:, 11] < augment.elastic).float()[:, None, None, None]
         bend = elastic_displacement(noise.float(), augment.elastic_alpha, augment.elastic_sigma) * happens
         # the bend moves places of the result; the matrix's linear part carries it to the source
@@ -162,23 +162,23 @@ def sample_images(images: Tensor, grid: Tensor, outside: str = "reflection") -> 
 
 
 def sample_trimaps(trimaps: Tensor, grid: Tensor, outside: str = "reflection") -> Tensor:
-    """Read trimaps `uint8 [B, S, S]` through a grid, by nearest neighbour; `zeros` outside come out as 0."""
+    """Read trimaps `uint8 [B, S, S]` through a grid, by nearest neighbor; `zeros` outside come out as 0."""
     read = F.grid_sample(trimaps[:, None].float(), grid, mode="nearest", padding_mode=outside, align_corners=False)
     return read[:, 0].to(torch.uint8)
 
 
-def colour(images: Tensor, augment: Augment, u: Tensor) -> Tensor:
+def color(images: Tensor, augment: Augment, u: Tensor) -> Tensor:
     """Brightness, contrast and saturation of images in [0, 1], `float [B, 3, H, W]`, factors from `u` `[B, 3]`."""
     strengths = u.new_tensor([augment.brightness, augment.contrast, augment.saturation])
     factors = (1 + (2 * u - 1) * strengths).to(images, non_blocking=True)
     brightness, contrast, saturation = factors.T[:, :, None, None, None]
-    grey_weights = torch.tensor(GREY).to(images, non_blocking=True)[None, :, None, None]
+    gray_weights = torch.tensor(GRAY).to(images, non_blocking=True)[None, :, None, None]
     # in place: on a CPU, what takes time is fresh memory
     images = (images * brightness).clamp_(0, 1)
-    mean = (images * grey_weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    mean = (images * gray_weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
     images.sub_(mean).mul_(contrast).add_(mean).clamp_(0, 1)
-    grey = (images * grey_weights).sum(1, keepdim=True)
-    return images.sub_(grey).mul_(saturation).add_(grey).clamp_(0, 1)
+    gray = (images * gray_weights).sum(1, keepdim=True)
+    return images.sub_(gray).mul_(saturation).add_(gray).clamp_(0, 1)
 
 
 def augment_batch(
@@ -188,7 +188,7 @@ def augment_batch(
     *,
     seed: int,
     epoch: int,
-    positions: Tensor,
+    indices: Tensor,
     size: int | None = None,
     attempt: int = 0,
 ) -> tuple[Tensor, Tensor]:
@@ -200,18 +200,18 @@ def augment_batch(
         augment: what may happen.
         seed: the recipe's seed.
         epoch: counts from 1.
-        positions: `int64 [B]`, which images these are.
+        indices: `int64 [B]`, which images these are.
         size: side of the result in pixels; None keeps S.
         attempt: 0, or how many times these images have been drawn before in this epoch.
 
     Returns:
         Images `[B, 3, size, size]` and trimaps `[B, size, size]`.
     """
-    grid = sampling_grid(augment, seed, epoch, positions, size or images.shape[-1], images.device, attempt)
+    grid = sampling_grid(augment, seed, epoch, indices, size or images.shape[-1], images.device, attempt)
     images, trimaps = (
         sample_images(images, grid, augment.outside),
         sample_trimaps(trimaps, grid, augment.outside),
     )
     if augment.brightness or augment.contrast or augment.saturation:
-        images = colour(images, augment, draws(seed + 1_000_003, epoch, positions, 3, attempt))
+        images = color(images, augment, draws(seed + 1_000_003, epoch, indices, 3, attempt))
     return images, trimaps

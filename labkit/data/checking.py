@@ -28,16 +28,16 @@ def check_pets(pets: Pets, watch: Callable[[Iterable], Iterable] = iter) -> Repo
     """Decode every image and trimap and compare their sizes and the lists."""
     empty, not_jpeg, problems = [], [], []
 
-    def look(position: int) -> tuple[str | None, bool, bool]:
+    def look(index: int) -> tuple[str | None, bool, bool]:
         try:
-            image, trimap = pets.image(position), pets.trimap(position)
+            image, trimap = pets.image(index), pets.trimap(index)
         except LabError as error:
             return str(error), False, False
-        with Image.open(pets.image_path(position)) as file:
+        with Image.open(pets.image_path(index)) as file:
             other = file.format != "JPEG"
         wrong = None
         if image.shape[:2] != trimap.shape:
-            wrong = f"{pets.image_path(position)}: image {image.shape[:2]} and trimap {trimap.shape} differ in size"
+            wrong = f"{pets.image_path(index)}: image {image.shape[:2]} and trimap {trimap.shape} differ in size"
         return wrong, pets.is_empty(trimap), other
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -47,6 +47,6 @@ def check_pets(pets: Pets, watch: Callable[[Iterable], Iterable] = iter) -> Repo
         empty += [pet.name] if is_empty else []
         not_jpeg += [pet.name] if other else []
     for name in ("trainval.txt", "test.txt"):
-        unknown = [n for n in read_names(pets.folder / "annotations" / name) if n not in pets.positions]
+        unknown = [n for n in read_names(pets.folder / "annotations" / name) if n not in pets.indices]
         problems += [f"{name}: {len(unknown)} names are not in list.txt: {', '.join(unknown[:5])}"] if unknown else []
     return Report(len(pets), tuple(problems), tuple(empty), tuple(not_jpeg))

@@ -22,7 +22,7 @@ ENDINGS = (".jpg", ".jpeg", ".png")
 def split_inside_groups(
     groups: Sequence[str], seed: int = 0, test_share: float = 0.3, valid_share: float = 0.1
 ) -> dict[str, np.ndarray]:
-    """Split every group by itself, so that each is on both sides: `train`, `valid` and `test` -> positions.
+    """Split every group by itself, so that each is on both sides: `train`, `valid` and `test` -> indices.
 
     A group of n images gives round(n * test_share) of them to the test, at least one and never all when n is 2 or
     more; `valid` is cut out of the rest. Images of one group are alike, so what is learned of a group in training
@@ -53,13 +53,13 @@ def split_inside_groups(
         most = Counter(groups[i] for i in parts["train"]).most_common(1)[0][0]
         parts["valid"].append(next(i for i in parts["train"] if groups[i] == most))
         parts["train"].remove(parts["valid"][0])
-    return _as_positions(parts, f"{len(labels)} images in {len(set(groups))} groups")
+    return _as_indices(parts, f"{len(labels)} images in {len(set(groups))} groups")
 
 
 def split_by_group(
     groups: Sequence[str], seed: int = 0, test_share: float = 0.3, valid_share: float = 0.1
 ) -> dict[str, np.ndarray]:
-    """Deal out whole groups, so that none is on two sides: `train`, `valid` and `test` -> positions.
+    """Deal out whole groups, so that none is on two sides: `train`, `valid` and `test` -> indices.
 
     The shares are of the groups, not of their images, and each part gets at least one group.
 
@@ -84,10 +84,10 @@ def _check_shares(test_share: float, valid_share: float) -> None:
         )
 
 
-def _as_positions(parts: dict[str, list[int]], what: str) -> dict[str, np.ndarray]:
-    if hollow := [part for part, positions in parts.items() if not positions]:
+def _as_indices(parts: dict[str, list[int]], what: str) -> dict[str, np.ndarray]:
+    if hollow := [part for part, indices in parts.items() if not indices]:
         raise LabError(f"{what}: too few for {', '.join(PARTS)}, nothing is left for {hollow[0]}; add images")
-    return {part: np.array(sorted(positions), dtype=np.int64) for part, positions in parts.items()}
+    return {part: np.array(sorted(indices), dtype=np.int64) for part, indices in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def write_groups(folder: Path, target: Path, seed: int = 0, test_share: float = 
     lists["test"] = [lines[i] for i in apart["test"]]
     for family, parts in (("inside-groups", inside), ("by-group", apart)):
         (annotations / "splits" / family).mkdir(parents=True)
-        lists |= {f"splits/{family}/{part}": [items[i].name for i in positions] for part, positions in parts.items()}
+        lists |= {f"splits/{family}/{part}": [items[i].name for i in indices] for part, indices in parts.items()}
     for name, content in lists.items():
         (annotations / f"{name}.txt").write_text("\n".join(content) + "\n", encoding="utf-8", newline="\n")
 

@@ -14,7 +14,7 @@ TRIMAP_VALUES = (1, 2, 3)  # pet, background, border ("not classified")
 def read_image(path: Path, trimap: Path | None = None) -> np.ndarray:
     """Read an image file of any kind that Pillow knows as RGB, `uint8 [H, W, 3]`.
 
-    What matters is the content, not the ending: PNG, GIF, palette, grey, CMYK and 16-bit files come out as
+    What matters is the content, not the ending: PNG, GIF, palette, gray, CMYK and 16-bit files come out as
     RGB. An EXIF rotation is applied, but with `trimap` only if image and trimap then agree in size.
 
     Raises:
@@ -25,7 +25,7 @@ def read_image(path: Path, trimap: Path | None = None) -> np.ndarray:
         if trimap is not None:
             with _opened(trimap) as other:
                 upright = upright if upright.size == other.size else image
-        if upright.mode.startswith("I"):  # 16-bit grey: Pillow would clip instead of scaling
+        if upright.mode.startswith("I"):  # 16-bit gray: Pillow would clip instead of scaling
             upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
         return np.asarray(upright.convert("RGB"))
 
@@ -66,7 +66,7 @@ def read_class_mask(path: Path) -> np.ndarray:
     if mode == "RGB" and (mask == mask[..., :1]).all():
         mask = mask[..., 0]
     if mask.ndim != 2:
-        raise LabError(f"{path}: a mask holds one class index a pixel, found {mode} colours; save it as one channel")
+        raise LabError(f"{path}: a mask holds one class index a pixel, found {mode} colors; save it as one channel")
     if not 0 <= mask.min() <= mask.max() <= IGNORED:
         raise LabError(f"{path}: class indices are 0 to 255, found {mask.min()} to {mask.max()}; number the classes")
     return mask.astype(np.uint8)

@@ -22,38 +22,36 @@ class Batch(NamedTuple):
     """`uint8 [B, S, S, 3]`"""
     trimaps: Tensor
     """`uint8 [B, S, S]`"""
-    positions: Tensor
+    indices: Tensor
     """`int64 [B]`: which images of the data set these are."""
 
 
 class ArrayRows(Dataset):
-    """The arrays as a data set whose index is a list of positions: a batch is read in one piece."""
+    """The arrays as a data set whose index is a list of indices: a batch is read in one piece."""
 
     def __init__(self, arrays: Arrays):
         self.arrays = arrays
 
-    def __getitem__(self, positions: np.ndarray) -> Batch:
-        order = np.argsort(positions)  # ascending reads are kinder to the disk
+    def __getitem__(self, indices: np.ndarray) -> Batch:
+        order = np.argsort(indices)  # ascending reads are kinder to the disk
         back = np.argsort(order)
-        ascending = positions[order]
-        return Batch(self.arrays.images[ascending][back], self.arrays.trimaps[ascending][back], positions)
+        ascending = indices[order]
+        return Batch(self.arrays.images[ascending][back], self.arrays.trimaps[ascending][back], indices)
 
 
-def batch_positions(
-    positions: np.ndarray, batch_size: int, seed: int | None = None, epoch: int = 0
-) -> list[np.ndarray]:
-    """Cut positions into batches of nearly equal size, none above `batch_size`, no image left out.
+def batch_indices(indices: np.ndarray, batch_size: int, seed: int | None = None, epoch: int = 0) -> list[np.ndarray]:
+    """Cut indices into batches of nearly equal size, none above `batch_size`, no image left out.
 
     Nearly equal, because batch norm does badly on a last batch of one or two. With a seed the order is
     drawn from (seed, epoch), otherwise it is kept.
     """
     if seed is not None:
-        positions = positions[np.random.default_rng([seed, epoch]).permutation(len(positions))]
-    return np.array_split(positions, -(-len(positions) // batch_size))
+        indices = indices[np.random.default_rng([seed, epoch]).permutation(len(indices))]
+    return np.array_split(indices, -(-len(indices) // batch_size))
 
 
 def batch_loader(arrays: Arrays, batches: Sequence[np.ndarray], workers: int = 0) -> DataLoader:
-    """A `DataLoader` that yields one `Batch` for each list of positions.
+    """A `DataLoader` that yields one `Batch` for each list of indices.
 
     The array file is memory-mapped, so reading a batch costs about a millisecond and workers seldom pay;
     their number changes nothing in what comes out.
@@ -80,7 +78,7 @@ class RedrawCount:
 
 
 class Preparation:
-    """Turns a `Batch` into what a network takes: normalised images and class-index masks.
+    """Turns a `Batch` into what a network takes: normalized images and class-index masks.
 
     `redraws` counts what `Augment.redraw` has done.
 
@@ -120,32 +118,32 @@ class Preparation:
                 augment or Augment(),
                 seed=seed,
                 epoch=epoch,
-                positions=batch.positions,
+                indices=batch.indices,
                 size=size,
             )
-        masks = self._masks(trimaps, batch.positions)
+        masks = self._masks(trimaps, batch.indices)
         for attempt in range(1, augment.redraw + 1 if augment is not None else 0):
             empty = torch.nonzero(~has_foreground(masks))[:, 0]
             if len(empty) == 0:
                 break
-            positions = batch.positions[empty.cpu()]
+            indices = batch.indices[empty.cpu()]
             images[empty], trimaps = augment_batch(
                 raw_images[empty],
                 raw_trimaps[empty],
                 augment,
                 seed=seed,
                 epoch=epoch,
-                positions=positions,
+                indices=indices,
                 size=size,
                 attempt=attempt,
             )
-            masks[empty] = self._masks(trimaps, positions)
+            masks[empty] = self._masks(trimaps, indices)
             self.redraws.draws += len(empty)
             self.redraws.images += len(empty) if attempt == 1 else 0
             if attempt == augment.redraw:
                 self.redraws.given_up += int((~has_foreground(masks[empty])).sum())
         return images.sub_(self.mean).div_(self.std), masks  # in place: they are this call's own
 
-    def _masks(self, trimaps: Tensor, positions: Tensor) -> Tensor:
-        positions = positions.to(self.device, non_blocking=True)
-        return mask_from_trimap(trimaps, self.target, self.species[positions], self.class_ids[positions])
+    def _masks(self, trimaps: Tensor, indices: Tensor) -> Tensor:
+        indices = indices.to(self.device, non_blocking=True)
+        return mask_from_trimap(trimaps, self.target, self.species[indices], self.class_ids[indices])

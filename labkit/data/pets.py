@@ -39,7 +39,7 @@ class Pets:
 
     With `annotations/classes.txt`, the files in `trimaps/` hold class indices instead: 0 = background, 255 = ignored.
 
-    `items` are the lines of `annotations/list.txt` in their order; every "position" elsewhere in the lab
+    `items` are the lines of `annotations/list.txt` in their order; every "index" elsewhere in the lab
     is an index into it.
     """
 
@@ -53,9 +53,9 @@ class Pets:
         return len(self.items)
 
     @cached_property
-    def positions(self) -> dict[str, int]:
-        """Position of each name."""
-        return {pet.name: position for position, pet in enumerate(self.items)}
+    def indices(self) -> dict[str, int]:
+        """Index of each name."""
+        return {pet.name: index for index, pet in enumerate(self.items)}
 
     @cached_property
     def breeds(self) -> dict[int, str]:
@@ -88,28 +88,28 @@ class Pets:
         files = [f"{p.name} {_size(self.image_path(i))} {_size(self.trimap_path(i))}" for i, p in enumerate(self.items)]
         return _digest([*files, *self.classes])
 
-    def image_path(self, position: int) -> Path:
+    def image_path(self, index: int) -> Path:
         """The image's file; it is called `.jpg` whatever it really is."""
-        return self.folder / "images" / f"{self.items[position].name}.jpg"
+        return self.folder / "images" / f"{self.items[index].name}.jpg"
 
-    def trimap_path(self, position: int) -> Path:
+    def trimap_path(self, index: int) -> Path:
         """The trimap's file."""
-        return self.folder / "annotations" / "trimaps" / f"{self.items[position].name}.png"
+        return self.folder / "annotations" / "trimaps" / f"{self.items[index].name}.png"
 
-    def image(self, position: int) -> np.ndarray:
+    def image(self, index: int) -> np.ndarray:
         """The image as `uint8 [H, W, 3]`, at its own size, turned upright where that fits the trimap."""
-        return read_image(self.image_path(position), self.trimap_path(position))
+        return read_image(self.image_path(index), self.trimap_path(index))
 
-    def trimap(self, position: int) -> np.ndarray:
+    def trimap(self, index: int) -> np.ndarray:
         """The raw trimap as `uint8 [H, W]`: 1 = pet, 2 = background, 3 = border; or class indices (see `classes`)."""
-        return read_trimap(self.trimap_path(position), len(self.classes))
+        return read_trimap(self.trimap_path(index), len(self.classes))
 
     def is_empty(self, trimap: np.ndarray) -> bool:
         """Whether a raw trimap (or mask of class indices) shows nothing but background (and ignored pixels)."""
         return bool(np.isin(trimap, (0, IGNORED) if self.classes else (2,)).all())
 
     def split(self, part: str, family: str = "official") -> np.ndarray:
-        """Positions of the images of one part of a split, `int64 [N]`, in the order of its list.
+        """Indices of the images of one part of a split, `int64 [N]`, in the order of its list.
 
         `official`: of the i-th name in `trainval.txt`, `i % 10 == 0` is `valid`, the rest `train`; `test` is
         `test.txt`. Another family is a folder `annotations/splits/<family>/` with `train.txt`, `valid.txt`
@@ -126,8 +126,8 @@ class Pets:
                 names = [name for i, name in enumerate(names) if (i % 10 == 0) == (part == "valid")]
         else:
             names = read_names(self._own_list(family, part))
-        known = [self.positions[name] for name in names if name in self.positions]
-        if missing := [name for name in names if name not in self.positions]:
+        known = [self.indices[name] for name in names if name in self.indices]
+        if missing := [name for name in names if name not in self.indices]:
             warnings.warn(
                 f"split {family}/{part}: {len(missing)} of {len(names)} names are not in {self.label} and are "
                 f"left out: {', '.join(missing)}",

@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ColourStatistics:
+class ColorStatistics:
     """Mean and standard deviation per channel (red, green, blue) of images in [0, 1]."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
-def colour_statistics(arrays: Arrays, positions: np.ndarray) -> ColourStatistics:
-    """Mean and standard deviation over all pixels of the images at `positions`.
+def color_statistics(arrays: Arrays, indices: np.ndarray) -> ColorStatistics:
+    """Mean and standard deviation over all pixels of the images at `indices`.
 
     Counted from exact histograms of the 256 values, so that neither order nor float rounding matters.
     """
     histograms = np.zeros((3, 256), dtype=np.int64)
-    for chunk in np.array_split(np.sort(positions), -(-len(positions) // 256)):
+    for chunk in np.array_split(np.sort(indices), -(-len(indices) // 256)):
         pixels = arrays.images[chunk]
         for channel in range(3):
             histograms[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
     values = np.arange(256) / 255
     mean = histograms @ values / histograms.sum(1)
     variance = histograms @ values**2 / histograms.sum(1) - mean**2
-    return ColourStatistics(tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))
+    return ColorStatistics(tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))
 
 
 def pet_table(pets: Pets, arrays: Arrays | None = None) -> "pd.DataFrame":
@@ -49,8 +49,8 @@ def pet_table(pets: Pets, arrays: Arrays | None = None) -> "pd.DataFrame":
     import pandas as pd  # half a second that training need not wait for
 
     rows = []
-    for position, pet in enumerate(pets.items):
-        with Image.open(pets.trimap_path(position)) as trimap:
+    for index, pet in enumerate(pets.items):
+        with Image.open(pets.trimap_path(index)) as trimap:
             width, height = trimap.size
         rows.append((pet.name, pet.breed, SPECIES[pet.species], height, width))
     table = pd.DataFrame(rows, columns=["name", "breed", "species", "height", "width"])
@@ -73,13 +73,13 @@ def trimap_shares(arrays: Arrays, values: tuple[int, ...] = TRIMAP_VALUES) -> np
 
 
 def describe_pets(pets: Pets, size: int = 128, watch: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
-    """The data set in plain facts, for people and as JSON; colours and shares are counted at `size` pixels.
+    """The data set in plain facts, for people and as JSON; colors and shares are counted at `size` pixels.
 
     Mean, deviation and foreground are of the training images of the official split alone. Data with classes of
     their own give each class's share of the pixels instead of species and foreground.
     """
     arrays, train = load_arrays(pets, size, watch), pets.split("train")
-    colours, table = colour_statistics(arrays, train), pet_table(pets, arrays)
+    colors, table = color_statistics(arrays, train), pet_table(pets, arrays)
     if pets.classes:
         shares = {name: round(float(table[f"share of {name}"].iloc[train].mean()), 4) for name in pets.classes}
         kinds, foreground = {"classes": len(pets.classes)}, {"class_shares": shares}
@@ -98,8 +98,8 @@ def describe_pets(pets: Pets, size: int = 128, watch: Callable[[Iterable], Itera
         **kinds,
         "height": _range(table["height"]),
         "width": _range(table["width"]),
-        "train_mean": [round(v, 4) for v in colours.mean],
-        "train_std": [round(v, 4) for v in colours.std],
+        "train_mean": [round(v, 4) for v in colors.mean],
+        "train_std": [round(v, 4) for v in colors.std],
         **foreground,
         "empty_masks": table["name"][table["empty"]].tolist(),
     }

@@ -33,12 +33,12 @@ NETWORKS: dict[str, type[nn.Module]] = {
 }
 
 
-def build_model(name: str, initialisation: str = "default", **arguments: Any) -> nn.Module:
+def build_model(name: str, initialization: str = "default", **arguments: Any) -> nn.Module:
     """Build a network by name with its own arguments.
 
     Args:
         name: a key of `NETWORKS`.
-        initialisation: `default` (PyTorch's) or `he` (normal, fan out, for ReLU).
+        initialization: `default` (PyTorch's) or `he` (normal, fan out, for ReLU).
         arguments: the network's own, such as `width=32`.
 
     Raises:
@@ -50,12 +50,12 @@ def build_model(name: str, initialisation: str = "default", **arguments: Any) ->
         model = NETWORKS[name](**arguments)
     except ValueError as error:
         raise LabError(f"[model] of {name}: {error}") from None
-    if initialisation == "he":
-        model.apply(_he_initialisation)
+    if initialization == "he":
+        model.apply(_he_initialization)
     return model
 
 
-def _he_initialisation(module: nn.Module) -> None:
+def _he_initialization(module: nn.Module) -> None:
     """He et al., "Delving Deep into Rectifiers", ICCV 2015 (arXiv 1502.01852), equation 14."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

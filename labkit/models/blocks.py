@@ -12,7 +12,7 @@ Norm = Literal["batch", "group", "none"]
 Up = Literal["transposed", "bilinear", "interpolated"]
 
 
-def normalisation(kind: Norm, channels: int) -> nn.Module:
+def normalization(kind: Norm, channels: int) -> nn.Module:
     """The layer after a convolution: batch norm, group norm (8 channels a group where that divides), or nothing."""
     if kind == "batch":
         return nn.BatchNorm2d(channels)
@@ -24,10 +24,10 @@ def normalisation(kind: Norm, channels: int) -> nn.Module:
 
 
 class DoubleConv(nn.Sequential):
-    """Two 3x3 convolutions, each followed by normalisation and ReLU: one stage of the UNet.
+    """Two 3x3 convolutions, each followed by normalization and ReLU: one stage of the UNet.
 
     `[B, in_channels, H, W]` -> `[B, out_channels, H, W]`, or H - 4, W - 4 with `padding="valid"`. The
-    convolutions have a bias only where no normalisation follows, which would take it away again.
+    convolutions have a bias only where no normalization follows, which would take it away again.
     """
 
     def __init__(self, in_channels: int, out_channels: int, padding: Padding = "zeros", norm: Norm = "batch"):
@@ -42,7 +42,7 @@ class DoubleConv(nn.Sequential):
                     padding_mode="reflect" if padding == "reflect" else "zeros",
                     bias=norm == "none",
                 ),
-                normalisation(norm, out_channels),
+                normalization(norm, out_channels),
                 nn.ReLU(inplace=True),
             ]
         super().__init__(*layers)
@@ -87,7 +87,7 @@ def join(skip: Tensor, x: Tensor) -> Tensor:
     """Concatenate a skip and what came up from below, `[B, Cs, H, W]` and `[B, Cx, h, w]`.
 
     Where the skip is larger by the odd pixel that pooling cut off (h = H - 1), the last row and column of
-    `x` are repeated; where it is larger by more (unpadded convolutions), its centre is taken, as in the paper.
+    `x` are repeated; where it is larger by more (unpadded convolutions), its center is taken, as in the paper.
     """
     lower, right = skip.shape[-2] - x.shape[-2], skip.shape[-1] - x.shape[-1]
     if max(lower, right) > 1:

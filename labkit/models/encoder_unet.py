@@ -37,7 +37,7 @@ class EncoderUNet(nn.Module):
     Args:
         classes: channels of the logits; 1 for a binary mask.
         encoder: a key of `ENCODERS`.
-        pretrained: begin with ImageNet weights (which the lab forbids); normalise by `imagenet` then.
+        pretrained: begin with ImageNet weights (which the lab forbids); normalize by `imagenet` then.
 
     Raises:
         LabError: the ImageNet weights are not there and cannot be fetched.

@@ -54,7 +54,7 @@ class PatchUNet(nn.Module):
         super().__init__()
         if len(widths) != len(blocks):
             raise ValueError(f"one number of blocks a stage: found {len(widths)} widths and {len(blocks)} blocks")
-        # a pixel of overlap on each side, so that neighbouring patches know of each other
+        # a pixel of overlap on each side, so that neighboring patches know of each other
         stem = nn.Conv2d(in_channels, widths[0], kernel_size=patch + 2, stride=patch, padding=1, bias=False)
         self.stem = nn.Sequential(stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         first = residual_layer(widths[0], widths[0], blocks[0], stride=1)

@@ -45,11 +45,11 @@ class Report000Stage(nn.Module):
 
 
 class Report000Decoder(LabDecoder):
-    """The lab's decoder without attention: a residual block at the centre, a double convolution a stage."""
+    """The lab's decoder without attention: a residual block at the center, a double convolution a stage."""
 
     def __init__(self, block: type[BasicBlock]):
         super().__init__(stage=Report000Stage)
-        self.centre = block(512, 256)
+        self.center = block(512, 256)
 
 
 class Report002Stage(nn.Module):

@@ -100,7 +100,7 @@ class LabDecoder(nn.Module):
 
     def __init__(self, stage: type[nn.Module] = LabStage):
         super().__init__()
-        self.centre = nn.Sequential(
+        self.center = nn.Sequential(
             nn.Conv2d(512, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.ReLU(inplace=True)
         )
         self.stages = nn.ModuleList(stage(inputs) for inputs in (256 + 512, 32 + 256, 32 + 128, 32 + 64, 32))
@@ -108,7 +108,7 @@ class LabDecoder(nn.Module):
     def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         stem, *skips = features
         sizes = [skip.shape[-2:] for skip in (*skips[-2::-1], stem)] + [size]  # 1/16, 1/8, 1/4, 1/2, 1/1
-        x = self.centre(skips[-1])
+        x = self.center(skips[-1])
         for stage, upper in zip(self.stages, sizes, strict=True):
             if skips:  # the last stage has none
                 x = torch.cat([x, skips.pop()], dim=1)

@@ -3,8 +3,8 @@
 from labkit.training.hardware import autocast, choose_device, choose_precision, describe, environment, keep_freed_memory
 from labkit.training.loop import Epoch, Trainer, fit, resolve, train_step
 from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
-from labkit.training.muon import Muon, orthogonalised
-from labkit.training.optimisers import build_average, build_optimiser, build_schedule
+from labkit.training.muon import Muon, orthogonalized
+from labkit.training.optimizers import build_average, build_optimizer, build_schedule
 from labkit.training.pace import in_words, seconds_left
 from labkit.training.processes import Processes, join_processes, leave_processes
 from labkit.training.range_test import RateSweep, find_learning_rate
@@ -20,7 +20,6 @@ from labkit.training.runs import (
     write_json,
 )
 from labkit.training.steps import STEPS
-from labkit.training.sweep import Plan, PlannedRun, load_plan
 from labkit.training.validation import valid_scores
 
 __all__ = [
@@ -29,8 +28,6 @@ __all__ = [
     "STEPS",
     "Epoch",
     "Muon",
-    "Plan",
-    "PlannedRun",
     "Processes",
     "RateSweep",
     "Recipe",
@@ -40,7 +37,7 @@ __all__ = [
     "bce",
     "build_average",
     "build_network",
-    "build_optimiser",
+    "build_optimizer",
     "build_schedule",
     "choose_device",
     "choose_precision",
@@ -55,10 +52,9 @@ __all__ = [
     "join_processes",
     "keep_freed_memory",
     "leave_processes",
-    "load_plan",
     "load_recipe",
     "open_run",
-    "orthogonalised",
+    "orthogonalized",
     "parse_recipe",
     "publish",
     "resolve",

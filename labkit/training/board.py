@@ -38,7 +38,7 @@ class Board:
     prepare: Preparation
     arrays: Arrays
     valid: np.ndarray
-    """Positions of the validation images."""
+    """Indices of the validation images."""
 
     def write_epoch(self, folder: Path, row: dict[str, Any], norms: Tensor) -> None:
         """An epoch's numbers, its gradient norms `[steps]`, and what the network now makes of the samples."""

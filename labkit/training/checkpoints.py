@@ -27,7 +27,7 @@ class RunInProgress:
     Args:
         path: the run folder; None keeps nothing.
         recipe: the resolved recipe.
-        parts: model, optimiser, schedule, average: whatever has a state.
+        parts: model, optimizer, schedule, average: whatever has a state.
         board: shows the run in TensorBoard; its model is the one that is judged and kept.
         first: whether this is the process that writes.
     """
@@ -37,12 +37,12 @@ class RunInProgress:
         self.writes = first and path is not None
         self.history: list[dict[str, Any]] = []
         self.steps = torch.empty(0, len(STEPS), dtype=torch.float64)
-        """All optimiser steps, the rows of `steps.csv`."""
+        """All optimizer steps, the rows of `steps.csv`."""
         self.best: tuple[int, float] = (0, -1.0)
         """Size in pixels and Dice of the best epoch: one at a larger size beats all at smaller ones."""
 
     def take_up(self) -> None:
-        """Read the last checkpoint back into model, optimiser, schedule and average.
+        """Read the last checkpoint back into model, optimizer, schedule and average.
 
         Raises:
             LabError: it is damaged, or one of another recipe, data or network.
@@ -125,7 +125,7 @@ def run_in_progress(
     Args:
         path: the run folder; None keeps nothing.
         recipe: the resolved recipe.
-        parts: model, optimiser, schedule, average: whatever has a state.
+        parts: model, optimizer, schedule, average: whatever has a state.
         board: shows the run in TensorBoard.
         resume: take up the run that is there; where none is, begin one.
         processes: which train together; the first one writes, and keeps all others out.

@@ -18,10 +18,10 @@ from labkit.data import (
     Batch,
     Pets,
     Preparation,
+    batch_indices,
     batch_loader,
-    batch_positions,
     class_names,
-    colour_statistics,
+    color_statistics,
     load_arrays,
 )
 from labkit.training.board import Board
@@ -29,7 +29,7 @@ from labkit.training.checkpoints import run_in_progress, shortage_told
 from labkit.training.compiling import compiled
 from labkit.training.hardware import autocast, choose_device, choose_precision, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
-from labkit.training.optimisers import build_average, build_optimiser, build_schedule
+from labkit.training.optimizers import build_average, build_optimizer, build_schedule
 from labkit.training.processes import Processes, join_processes
 from labkit.training.recipe import FIXED_SCALES, Recipe
 from labkit.training.runs import HISTORY, build_network
@@ -58,7 +58,7 @@ class Epoch:
     step_losses: tuple[float, ...] = field(default=(), repr=False, compare=False)
     """Training loss of each batch."""
     gradient_norms: tuple[float, ...] = field(default=(), repr=False, compare=False)
-    """Length of the gradient over all parameters, of each optimiser step."""
+    """Length of the gradient over all parameters, of each optimizer step."""
     redrawn: tuple[int, int] = field(default=(0, 0), compare=False)
     """Images that `augment.redraw` drew anew since the training (or this part of it) began, and those given up."""
 
@@ -71,11 +71,11 @@ def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:
     """The recipe with everything filled in that data and machine decide: classes, mean and deviation, precision."""
     data, chosen = recipe.data, choose_device(device)
     if data.mean is None or data.std is None:
-        if data.normalise == "dataset":
-            found = colour_statistics(load_arrays(pets, data.image_size), pets.split("train", data.split))
+        if data.normalize == "dataset":
+            found = color_statistics(load_arrays(pets, data.image_size), pets.split("train", data.split))
             mean, std = found.mean, found.std
         else:
-            mean, std = FIXED_SCALES[data.normalise]
+            mean, std = FIXED_SCALES[data.normalize]
         recipe = recipe.changed(data={"mean": mean, "std": std})
     precision = choose_precision(recipe.training.precision, chosen)
     return recipe.changed(
@@ -129,7 +129,7 @@ def fit(
     torch.manual_seed(table.seed)
     with shortage_told(recipe, lambda: "nothing was trained"):
         model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
-        optimiser = build_optimiser(model, table)
+        optimizer = build_optimizer(model, table)
         average = build_average(model, table.ema) if table.ema else None
     judged = average.module if average else model
 
@@ -137,21 +137,21 @@ def fit(
     prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     train, valid = (pets.split(part, recipe.data.split) for part in ("train", "valid"))
     processes.check(len(valid))
-    steps_per_epoch = -(-len(batch_positions(train, table.batch_size)) // table.accumulate)
-    schedule = build_schedule(optimiser, table, steps_per_epoch * table.epochs)
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule} | ({"average": average} if average else {})
+    steps_per_epoch = -(-len(batch_indices(train, table.batch_size)) // table.accumulate)
+    schedule = build_schedule(optimizer, table, steps_per_epoch * table.epochs)
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule} | ({"average": average} if average else {})
     board = Board(judged, recipe, prepare, arrays, valid)
 
     with run_in_progress(run, recipe, parts, board, resume, processes) as kept:
         parallel = compiled(processes.wrap(model)) if table.compile else processes.wrap(model)
-        trainer = Trainer(recipe, model, parallel, optimiser, schedule, average, prepare, processes)
+        trainer = Trainer(recipe, model, parallel, optimizer, schedule, average, prepare, processes)
         for epoch in range(len(kept.history) + 1, table.epochs + 1):
             if kept.has_stalled():
                 break
             began = time.perf_counter()
             torch.manual_seed(table.seed * 1_000_003 + epoch)  # dropout, the same in a resumed run
             size = recipe.size_of_epoch(epoch)
-            steps = trainer.epoch(arrays, batch_positions(train, table.batch_size, table.seed, epoch), epoch, watch)
+            steps = trainer.epoch(arrays, batch_indices(train, table.batch_size, table.seed, epoch), epoch, watch)
             trained = time.perf_counter() - began
             judge = valid_scores(judged, arrays, valid, prepare, recipe, size, processes)
             better = (size, judge["dice"]) > kept.best  # an epoch at a larger size beats all at smaller ones
@@ -181,7 +181,7 @@ class Trainer:
     model: nn.Module
     parallel: nn.Module
     """The model as it is called: on several processes it averages the gradients; it may be compiled."""
-    optimiser: Optimizer
+    optimizer: Optimizer
     schedule: LRScheduler
     average: AveragedModel | None
     prepare: Preparation
@@ -207,8 +207,8 @@ class Trainer:
             steps.add_batch(part * value, self.schedule.get_last_lr()[0])
             if number % table.accumulate == 0 or number == len(batches):
                 steps.add_step(gradient_norm(self.model))
-                self.optimiser.step()
-                self.optimiser.zero_grad()
+                self.optimizer.step()
+                self.optimizer.zero_grad()
                 self.schedule.step()
                 if self.average:
                     self.average.update_parameters(self.model)

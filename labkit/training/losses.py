@@ -1,4 +1,4 @@
-"""What training minimises. Every loss takes logits `[B, C, H, W]` and class indices `int64 [B, H, W]`, 255 ignored."""
+"""What training minimizes. Every loss takes logits `[B, C, H, W]` and class indices `int64 [B, H, W]`, 255 ignored."""
 
 from collections.abc import Callable
 

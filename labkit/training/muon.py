@@ -10,7 +10,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic Newton-Schulz iteration; Jordan et al. chose them for a steep start, so that five rounds suffice."""
 
 
-def orthogonalised(matrix: Tensor, rounds: int = 5) -> Tensor:
+def orthogonalized(matrix: Tensor, rounds: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly: all singular values come near 1 (0.7 to 1.2), directions stay.
 
     A polynomial in `matrix` does it without a singular value decomposition, in bfloat16.
@@ -89,4 +89,4 @@ class Muon(AdamW):
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         for p, grad in zip(weights, grads, strict=True):
             matrix = grad.flatten(1)
-            p.add_(orthogonalised(matrix).view_as(p), alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)))
+            p.add_(orthogonalized(matrix).view_as(p), alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)))

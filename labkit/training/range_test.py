@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from labkit.data import Pets, Preparation, batch_positions, load_arrays
+from labkit.data import Pets, Preparation, batch_indices, load_arrays
 from labkit.errors import LabError
 from labkit.training.checkpoints import shortage_told
 from labkit.training.loop import Trainer, resolve
-from labkit.training.optimisers import build_optimiser
+from labkit.training.optimizers import build_optimizer
 from labkit.training.processes import ALONE
 from labkit.training.recipe import Recipe
 from labkit.training.runs import build_network
@@ -49,7 +49,7 @@ def find_learning_rate(
         device: `auto`, `cpu`, `cuda` ...
         lowest: the first learning rate.
         highest: the last one.
-        steps: optimiser steps from one to the other.
+        steps: optimizer steps from one to the other.
 
     Raises:
         LabError: the rates or steps make no test, the loss falls at none of the rates, or the memory does not suffice.
@@ -71,17 +71,17 @@ def _met(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[fl
     table, chosen = recipe.training, torch.device(recipe.training.device)
     torch.manual_seed(table.seed)
     model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
-    optimiser = build_optimiser(model, table)
-    schedule = LambdaLR(optimiser, lambda step: growth ** (step / (steps - 1)))
+    optimizer = build_optimizer(model, table)
+    schedule = LambdaLR(optimizer, lambda step: growth ** (step / (steps - 1)))
     prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
-    trainer = Trainer(recipe, model, model, optimiser, schedule, None, prepare, ALONE)
+    trainer = Trainer(recipe, model, model, optimizer, schedule, None, prepare, ALONE)
     arrays, train = load_arrays(pets, recipe.data.image_size), pets.split("train", recipe.data.split)
 
     rates, losses, epoch, batches = [], [], 0, []
     while len(losses) < steps:
         if not batches:
             epoch += 1
-            batches = batch_positions(train, table.batch_size, table.seed, epoch)
+            batches = batch_indices(train, table.batch_size, table.seed, epoch)
         together, batches = batches[: table.accumulate], batches[table.accumulate :]
         rate = schedule.get_last_lr()[0]
         try:

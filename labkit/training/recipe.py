@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from labkit.data import TARGETS, Augment
 from labkit.data.augment import Probability
 from labkit.errors import LabError
-from labkit.files import home
 from labkit.models import NETWORKS
 
+RECIPES = Path(__file__).parent.parent / "recipes"
 Positive = Annotated[int, Field(ge=1)]
 TargetName = Literal["foreground", "foreground_strict", "border_ignored", "trimap", "species", "breed", "mask"]
 LossName = Literal["cross-entropy", "bce", "dice", "bce+dice", "cross-entropy+dice"]
@@ -43,7 +43,7 @@ class DataTable(Table):
     split: str = "official"
     image_size: Annotated[int, Field(ge=32, le=1024)] = 128
     """Height and width of the network's input in pixels."""
-    normalise: Literal["dataset", "imagenet", "unit", "raw"] = "dataset"
+    normalize: Literal["dataset", "imagenet", "unit", "raw"] = "dataset"
     """`dataset`: by mean and deviation of the training images."""
     augment: Augment = Augment()
     mean: tuple[float, float, float] | None = None
@@ -54,12 +54,12 @@ class DataTable(Table):
 
 
 class ModelTable(BaseModel):
-    """`[model]`: the network's name, how it is initialised, then the network's own arguments."""
+    """`[model]`: the network's name, how it is initialized, then the network's own arguments."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: NetworkName = "unet"
-    initialisation: Literal["default", "he"] = "default"
+    initialization: Literal["default", "he"] = "default"
 
     @model_validator(mode="before")
     @classmethod
@@ -68,7 +68,7 @@ class ModelTable(BaseModel):
         network = NETWORKS.get(str(given.get("name", "unet"))) if isinstance(given, dict) else None
         if network is None:
             return given  # the field's own error says which names there are
-        own = {k: v for k, v in given.items() if k not in ("name", "initialisation")}
+        own = {k: v for k, v in given.items() if k not in ("name", "initialization")}
         parameters = inspect.signature(network).parameters.values()
         # what a network's plain numbers may be
         several = Annotated[tuple[Positive, ...], Field(min_length=1)]
@@ -145,7 +145,7 @@ class Recipe(Table):
     def changed(self, **tables: dict[str, Any]) -> "Recipe":
         """A copy with some keys changed, checked anew: `recipe.changed(training={"epochs": 3})`."""
         given = self.model_dump()
-        if {"normalise", "image_size", "split"} & tables.get("data", {}).keys():
+        if {"normalize", "image_size", "split"} & tables.get("data", {}).keys():
             given["data"] |= {"mean": None, "std": None}  # they were of other pixels
         for table, values in tables.items():
             base = (
@@ -191,16 +191,16 @@ class Recipe(Table):
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
-    """Read a recipe: a TOML file, or the name of one in `recipes/`.
+    """Read a recipe: a TOML file, or the name of one in `labkit/recipes/`.
 
     Raises:
         LabError: there is no such recipe, it is no TOML, or a key or value in it is wrong.
     """
     path = Path(recipe)
     if not path.is_file():
-        path = home() / "recipes" / f"{Path(recipe).name.removesuffix('.toml')}.toml"
+        path = RECIPES / f"{Path(recipe).name.removesuffix('.toml')}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (home() / "recipes").glob("*.toml")))
+        known = ", ".join(sorted(p.stem for p in (RECIPES).glob("*.toml")))
         raise LabError(f"no recipe {str(recipe)!r}: neither a file nor one of {known}")
     try:
         return parse_recipe(path.read_text(encoding="utf-8"), str(path))
@@ -241,7 +241,7 @@ def _allowed_keys(place: list[str], given: dict[str, Any]) -> str:
     fields: dict[str, type[BaseModel]] = {"data": DataTable, "training": TrainingTable}
     if place[0] == "model":
         network = NETWORKS[given["model"].get("name", "unet")]
-        names = ["name", "initialisation", *inspect.signature(network).parameters]
+        names = ["name", "initialization", *inspect.signature(network).parameters]
     elif place[:2] == ["data", "augment"] and len(place) > 2:
         names = list(Augment.model_fields)
     else:

@@ -87,7 +87,7 @@ class Run:
             raise LabError(f"{source}: the history is damaged ({error}); train anew") from None
 
     def steps(self) -> "pd.DataFrame":
-        """One row an optimiser step: `epoch, step, learning_rate, loss, gradient_norm`; run folders alone have them."""
+        """One row an optimizer step: `epoch, step, learning_rate, loss, gradient_norm`; run folders alone have them."""
         import pandas as pd
 
         path = self.path / "steps.csv"

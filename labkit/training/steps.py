@@ -10,7 +10,7 @@ from torch.nn.utils import get_total_norm
 from labkit.training.processes import Processes
 
 STEPS = ("epoch", "step", "learning_rate", "loss", "gradient_norm")
-"""The columns of `steps.csv`, one row an optimiser step; steps are counted from 1 through the whole training."""
+"""The columns of `steps.csv`, one row an optimizer step; steps are counted from 1 through the whole training."""
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
@@ -25,7 +25,7 @@ class Steps:
     losses: Tensor
     """Of each batch, `float32 [batches]` on the CPU."""
     gradient_norms: Tensor
-    """Of each optimiser step, after its batches' gradients were added up, `float32 [steps]` on the CPU."""
+    """Of each optimizer step, after its batches' gradients were added up, `float32 [steps]` on the CPU."""
     rates: Sequence[float]
     """The learning rate of each batch."""
     accumulate: int = 1
@@ -61,7 +61,7 @@ class StepRecorder:
             self._refuse_what_is_not_finite(loss[None], len(self.losses))
 
     def add_step(self, norm: Tensor) -> None:
-        """Keep the gradient norm of an optimiser step."""
+        """Keep the gradient norm of an optimizer step."""
         self.norms.append(norm)
 
     def read(self, processes: Processes) -> Steps:

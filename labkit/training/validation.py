@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from labkit.data import Arrays, Preparation, batch_loader, batch_positions
+from labkit.data import Arrays, Preparation, batch_indices, batch_loader
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask, resize_logits
 from labkit.training.hardware import autocast
 from labkit.training.losses import LOSSES
@@ -16,17 +16,17 @@ from labkit.training.recipe import Recipe
 def valid_scores(
     model: nn.Module,
     arrays: Arrays,
-    positions: np.ndarray,
+    indices: np.ndarray,
     prepare: Preparation,
     recipe: Recipe,
     size: int,
     processes: Processes = ALONE,
 ) -> dict[str, float]:
-    """Loss, per-image Dice and IoU of images at `positions`, fed at `size`, scored at the recipe's image size."""
+    """Loss, per-image Dice and IoU of images at `indices`, fed at `size`, scored at the recipe's image size."""
     model.eval()
     loss, sums = LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
-    mine = positions[processes.rank :: processes.size]
-    for batch in batch_loader(arrays, batch_positions(mine, max(32, recipe.training.batch_size))):
+    mine = indices[processes.rank :: processes.size]
+    for batch in batch_loader(arrays, batch_indices(mine, max(32, recipe.training.batch_size))):
         images, masks = prepare(batch)
         if size != masks.shape[-1]:  # what is fed small is still scored at full size
             images, _ = prepare(batch, size=size)
@@ -36,5 +36,5 @@ def valid_scores(
         counts = overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1]))
         scores = per_image(dice_score, counts).sum(), per_image(iou_score, counts).sum()
         sums += torch.stack([loss(logits, masks).double() * len(masks), *scores])
-    loss, dice, iou = (processes.total(sums) / len(positions)).tolist()
+    loss, dice, iou = (processes.total(sums) / len(indices)).tolist()
     return {"loss": loss, "dice": dice, "iou": iou}

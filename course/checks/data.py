@@ -1,0 +1,229 @@
+"""Checks of notebook 01: a mask from a trimap, mean and standard deviation, the matrix of a rotation."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as v2
+
+from course.checks.verdict import as_array, call, expect, passed
+
+ANGLES = (30.0, -75.0, 10.0, 90.0)
+
+
+def mask_strict_or_not(answer: Callable[[Tensor, bool], Any]) -> None:
+    """Check `mask_strict_or_not(trimap, border_is_pet)`: trimap `uint8 [H, W]` -> mask `[H, W]` of 0 and 1.
+
+    Raises:
+        WrongAnswer: names what the function does instead.
+    """
+    what = "mask_strict_or_not"
+    generator = torch.Generator().manual_seed(1)
+    trimaps = [torch.randint(1, 4, (5, 7), generator=generator, dtype=torch.uint8) for _ in range(3)]
+    trimaps += [torch.full((2, 3), value, dtype=torch.uint8) for value in (1, 2, 3)]
+    pet_values = {flag: _pet_values(answer, trimaps, flag, what) for flag in (False, True)}
+    strict, loose = pet_values[False], pet_values[True]
+
+    expect(
+        not strict == loose == {1, 2, 3},
+        f"{what}: every pixel came out as pet. `trimap > 0` and `trimap.bool()` are true everywhere, because "
+        "the background's value is 2, not 0",
+    )
+    expect(
+        (strict, loose) != ({2, 3}, {2}),
+        f"{what}: the mask is inverted: it is 1 where the background should be 0, and the other way round",
+    )
+    expect(
+        2 not in strict | loose,
+        f"{what}: trimap value 2 came out as pet, but 2 is the background (1 = pet, 3 = border)",
+    )
+    expect(
+        not strict == loose == {1},
+        f"{what}: only trimap value 1 is ever pet; with border_is_pet=True the border (3) belongs to it, too",
+    )
+    expect(
+        not strict == loose == {1, 3},
+        f"{what}: the border (3) is always pet; with border_is_pet=False it is background",
+    )
+    expect(
+        (strict, loose) != ({1, 3}, {1}),
+        f"{what}: border_is_pet works the wrong way round: True must make the border part of the pet",
+    )
+    expect(
+        (strict, loose) == ({1}, {1, 3}),
+        f"{what}: with border_is_pet=False the pet is made of the trimap values {sorted(strict)} instead of [1], "
+        f"with True of {sorted(loose)} instead of [1, 3]",
+    )
+    passed("Mask from a trimap", "right with the border and without it")
+
+
+def _pet_values(answer: Callable, trimaps: list[Tensor], flag: bool, what: str) -> set[int]:
+    """Which trimap values the student's function calls pet."""
+    seen: dict[int, set[float]] = {1: set(), 2: set(), 3: set()}
+    for trimap in trimaps:
+        mask = as_array(call(answer, trimap.clone(), flag, what=what), what)
+        expect(
+            mask.shape == tuple(trimap.shape),
+            f"{what}: the mask must be as large as the trimap, {tuple(trimap.shape)}, found {mask.shape}",
+        )
+        for value in seen:
+            seen[value] |= {float(v) for v in np.unique(mask[trimap.numpy() == value])}
+    found = sorted(set().union(*seen.values()))
+    expect(
+        set(found) <= {0.0, 1.0},
+        f"{what}: a mask holds class indices, 0 (background) and 1 (pet), but these values were found: "
+        f"{found[:6]}" + ("; 255 means ignored, not white" if 255.0 in found else ""),
+    )
+    for value, results in seen.items():
+        expect(
+            len(results) == 1,
+            f"{what}: trimap value {value} came out as 0 in some pixels and as 1 in others; the mask of a pixel "
+            "depends on the trimap value of that pixel alone",
+        )
+    return {value for value, results in seen.items() if results == {1.0}}
+
+
+def channel_statistics(answer: Callable[[np.ndarray], Any]) -> None:
+    """Check `channel_statistics(images)`: `uint8 [N, H, W, 3]` -> mean and standard deviation, 3 numbers each.
+
+    The standard deviation may be divided by n or by n - 1.
+
+    Raises:
+        WrongAnswer: names what the function computes instead.
+    """
+    what = "channel_statistics"
+    for images in _image_stacks():
+        result = call(answer, images.copy(), what=what)
+        expect(result is not None, f"{what}: nothing came back; does the function end in `return ...`?")
+        try:
+            mean, std = result
+        except (TypeError, ValueError):
+            expect(False, f"{what}: two things must come back, `return mean, std`, found {type(result).__name__}")
+        mean, std = as_array(mean, f"{what}, mean").squeeze(), as_array(std, f"{what}, std").squeeze()
+        _judge_statistics(images, mean.astype(np.float64), std.astype(np.float64), what)
+    passed("Mean and standard deviation", "per channel, over all pixels of all images")
+
+
+def _image_stacks() -> list[np.ndarray]:
+    """Small stacks of images that differ much in brightness, so that wrong formulas differ from the right one."""
+    stacks = []
+    for count, height, width, seed in ((6, 20, 30, 1), (9, 24, 16, 2)):
+        rng = np.random.default_rng(seed)
+        brightness = rng.uniform(20, 190, (count, 1, 1, 3))
+        noise = rng.uniform(0, [60, 40, 25], (count, height, width, 3))
+        stacks.append((brightness + noise).astype(np.uint8))
+    return stacks
+
+
+def _judge_statistics(images: np.ndarray, mean: np.ndarray, std: np.ndarray, what: str) -> None:
+    scaled = images.astype(np.float64) / 255
+    right_mean, right_std = scaled.mean((0, 1, 2)), scaled.std((0, 1, 2))
+
+    def near(found: np.ndarray, right: np.ndarray) -> bool:
+        return found.shape == right.shape and np.allclose(found, right, rtol=2e-3, atol=1e-6)
+
+    for name, found in (("mean", mean), ("std", std)):
+        expect(
+            found.shape != (),
+            f"{what}: the {name} is a single number; the channels red, green and blue each get their own",
+        )
+        expect(
+            found.shape == (3,),
+            f"{what}: the {name} has the shape {found.shape}, but there are 3 channels, and they are the last "
+            "axis; average over the axes 0, 1 and 2",
+        )
+    expect(
+        not near(mean / 255, right_mean),
+        f"{what}: the numbers are in the scale 0..255; divide the pixels by 255 first",
+    )
+    expect(
+        not (near(std, right_mean) and near(mean, right_std)),
+        f"{what}: mean and standard deviation are in the wrong order; the mean comes first",
+    )
+    expect(near(mean, right_mean), f"{what}: the mean should be {_digits(right_mean)}, found {_digits(mean)}")
+
+    wrapped = (images * images).astype(np.float64).mean((0, 1, 2)) / 255**2 - right_mean**2
+    wrong = {
+        "the standard deviation is in the scale 0..255; divide the pixels by 255 first": right_std * 255,
+        "that is the variance; its square root is the standard deviation": right_std**2,
+        "that is the mean of the images' own standard deviations; it leaves out how much the images differ from "
+        "each other. All pixels of all images go into one standard deviation": scaled.std((1, 2)).mean(0),
+        "that is the standard deviation over the images' means; it leaves out how much the pixels of one image "
+        "differ. All pixels of all images go into one standard deviation": scaled.mean((1, 2)).std(0),
+        "the same, over the images' means, divided by n - 1; all pixels go into one standard deviation": scaled.mean(
+            (1, 2)
+        ).std(0, ddof=1),
+        "the squares were computed in uint8, where 16 * 16 is 0; make the pixels floating-point first": np.sqrt(
+            np.abs(wrapped)
+        ),
+    }
+    for advice, value in wrong.items():
+        expect(not near(std, value), f"{what}: {advice}")
+    expect(
+        near(std, right_std),
+        f"{what}: the standard deviation should be {_digits(right_std)}, found {_digits(std)}",
+    )
+
+
+def _digits(values: np.ndarray) -> str:
+    return "(" + ", ".join(f"{value:.4f}" for value in values) + ")"
+
+
+def rotation_matrix(answer: Callable[[float], Any]) -> None:
+    """Check `rotation_matrix(degrees)`: the 2x3 matrix for `affine_grid` that turns an image clockwise.
+
+    Raises:
+        WrongAnswer: names what the matrix does instead.
+    """
+    what = "rotation_matrix"
+    found = []
+    for degrees in ANGLES:
+        matrix = as_array(call(answer, degrees, what=what), what).astype(np.float64)
+        matrix = matrix[0] if matrix.shape == (1, 2, 3) else matrix
+        expect(matrix.shape == (2, 3), f"{what}: a 2x3 matrix is expected, found the shape {matrix.shape}")
+        found.append(matrix)
+    radians = [math.radians(degrees) for degrees in ANGLES]
+
+    def all_near(angles: tuple[float, ...] | list[float], sign: int) -> bool:
+        return all(np.allclose(m[:, :2], _turn(sign * a), atol=1e-4) for m, a in zip(found, angles, strict=True))
+
+    expect(
+        not all_near(ANGLES, 1) and not all_near(ANGLES, -1),
+        f"{what}: the degrees were taken as radians; cos and sin want radians, degrees * pi / 180",
+    )
+    expect(
+        not all_near(radians, -1),
+        f"{what}: the image turns the other way, counter-clockwise. That is the forward matrix, from the source "
+        "to the result; the grid needs its inverse, from a place of the result to its source",
+    )
+    expect(
+        all(np.linalg.det(m[:, :2]) > 0 for m in found),
+        f"{what}: the image comes out mirrored: x and y are swapped in the rows or in the columns. Row 0 gives "
+        "the source's x, row 1 its y, and the columns are x, y, 1",
+    )
+    expect(
+        all(np.allclose(m[:, 2], 0, atol=1e-4) for m in found),
+        f"{what}: the last column shifts the image; the center is (0, 0) in these coordinates, and it stays",
+    )
+    expect(
+        all_near(radians, 1),
+        f"{what}: for {ANGLES[0]:g} degrees\n{found[0].round(3)}\nwas found; compare where it sends the corners",
+    )
+    picture = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(1))
+    for degrees, matrix in zip(ANGLES, found, strict=True):
+        grid = F.affine_grid(torch.from_numpy(matrix).float()[None], [1, 3, 33, 33], align_corners=False)
+        turned = F.grid_sample(picture, grid, align_corners=False)
+        oracle = v2.affine(picture, degrees, [0, 0], 1.0, [0.0, 0.0], InterpolationMode.BILINEAR)
+        expect((turned - oracle).abs().max() < 1e-3, f"{what}: not what torchvision gives for {degrees:g} degrees")
+    passed("Matrix of a rotation", "the same picture as torchvision's affine")
+
+
+def _turn(radians: float) -> np.ndarray:
+    """From result to source, y down, for an image that turns clockwise."""
+    cos, sin = math.cos(radians), math.sin(radians)
+    return np.array([[cos, sin], [-sin, cos]])

@@ -1,0 +1,58 @@
+"""The notebooks' figures: every function returns a matplotlib `Figure` for `show`."""
+
+from course.figures.analysis import (
+    breed_bars,
+    case_pictures,
+    class_bars,
+    confusion_heatmap,
+    distance_bars,
+    score_histogram,
+    threshold_curve,
+)
+from course.figures.attention import gate_steps, gates_by_epoch, promise_and_truth, region_and_class
+from course.figures.costs import cost_scatter, width_against_score
+from course.figures.data import pet_sheet, size_and_share, warped_meshes
+from course.figures.diagrams import architecture
+from course.figures.live import LiveCurves
+from course.figures.networks import attention_maps, cost_by_scale, receptive_fields, signal_by_depth
+from course.figures.pictures import picture_grid
+from course.figures.speed import speedrun, step_shares
+from course.figures.training import history_curves, loss_shapes, schedules, step_losses
+from course.figures.unet import feature_maps, up_patterns
+from labkit.curves import rate_sweep, run_curves
+
+__all__ = [
+    "LiveCurves",
+    "architecture",
+    "attention_maps",
+    "breed_bars",
+    "case_pictures",
+    "class_bars",
+    "confusion_heatmap",
+    "cost_by_scale",
+    "cost_scatter",
+    "distance_bars",
+    "feature_maps",
+    "gate_steps",
+    "gates_by_epoch",
+    "history_curves",
+    "loss_shapes",
+    "pet_sheet",
+    "picture_grid",
+    "promise_and_truth",
+    "rate_sweep",
+    "receptive_fields",
+    "region_and_class",
+    "run_curves",
+    "schedules",
+    "score_histogram",
+    "signal_by_depth",
+    "size_and_share",
+    "speedrun",
+    "step_losses",
+    "step_shares",
+    "threshold_curve",
+    "up_patterns",
+    "warped_meshes",
+    "width_against_score",
+]

@@ -1,0 +1,110 @@
+"""Figures of notebooks 02 and 03: what a network sees, how its signal fares, what it costs and where."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from labkit.curves import new_figure
+from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, VERMILION
+
+LINES = [tuple(value / 255 for value in color) for color in (BLUE, ORANGE, GREEN, VERMILION, PURPLE)]
+
+
+def receptive_fields(
+    maps: Sequence[Sequence[np.ndarray]], fields: Sequence[int], titles: Sequence[str], labels: Sequence[str]
+) -> Figure:
+    """Which pixels one unit of each stage depends on, with the computed receptive field as a frame.
+
+    Args:
+        maps: `maps[row][stage]` is `float [S, S]`, the size of the gradient of the unit by each pixel.
+        fields: side of the computed receptive field of each stage, in pixels.
+        titles: of the stages (columns).
+        labels: of the rows; the frames lie where the first row's gradient does.
+    """
+    figure = new_figure(8.5, 1.85 * len(maps) + 0.2)
+    grid = figure.subplots(len(maps), len(fields), squeeze=False)
+    centers = [[(lit.min() + lit.max()) / 2 for lit in np.nonzero(gradient)] for gradient in maps[0]]
+    for i, row in enumerate(maps):
+        for axes, gradient, field, (y, x) in zip(grid[i], row, fields, centers, strict=True):
+            # the fourth root, because the rim of the field is thousands of times weaker than its middle
+            axes.imshow((gradient / gradient.max()) ** 0.25, cmap="magma", vmin=0, vmax=1)
+            corner = x - field / 2, y - field / 2
+            axes.add_patch(Rectangle(corner, field, field, fill=False, edgecolor="white", lw=1))
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+        grid[i][0].set_ylabel(labels[i], fontsize=9)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=9)
+    return figure
+
+
+def signal_by_depth(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str) -> Figure:
+    """Quantities by depth on logarithmic axes, one panel each, one line a network.
+
+    Args:
+        panels: title of the panel -> name of the network -> values from the first layer to the last.
+        xlabel: of all panels.
+    """
+    figure = new_figure(8.5, 3.3)
+    styles = dict(zip(next(iter(panels.values())), zip(LINES, ("-", "--", "-.", ":"), strict=False), strict=False))
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name, values in lines.items():
+            color, style = styles[name]
+            axes.plot(range(1, len(values) + 1), values, style, color=color, lw=2, label=name)
+        axes.set(yscale="log", xlabel=xlabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(title, fontsize=10)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    return figure
+
+
+def cost_by_scale(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """Where a cost sits: grouped bars by scale, one panel a cost.
+
+    Args:
+        panels: title with its unit -> name of the network -> scale (`1/1`, `1/2`, ...) -> value.
+    """
+    figure = new_figure(8.5, 3.2)
+    for axes, (title, networks) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        scales = sorted({scale for costs in networks.values() for scale in costs}, key=lambda s: int(s.split("/")[1]))
+        width = 0.8 / len(networks)
+        for i, (name, costs) in enumerate(networks.items()):
+            places = np.arange(len(scales)) + (i - (len(networks) - 1) / 2) * width
+            axes.bar(places, [costs.get(scale, 0) for scale in scales], width, color=LINES[i], label=name)
+        axes.set_xticks(range(len(scales)), scales)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("scale of the stage", fontsize=9)
+        axes.grid(axis="x", visible=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    return figure
+
+
+def attention_maps(picture: np.ndarray, maps: Mapping[str, np.ndarray], weights: np.ndarray) -> Figure:
+    """A picture, what CBAM's spatial maps let through of it, and the weights of the channels.
+
+    Args:
+        picture: `uint8 [H, W, 3]`.
+        maps: title -> `float [h, w]` between 0 and 1.
+        weights: `float [C]` between 0 and 1, of one stage.
+    """
+    figure = new_figure(8.5, 1.9)
+    grid = figure.subplots(1, len(maps) + 2, width_ratios=[1] * (len(maps) + 1) + [1.5])
+    grid[0].imshow(picture)
+    grid[0].set_title("picture", fontsize=9)
+    for axes, (title, weight) in zip(grid[1:], maps.items(), strict=False):
+        shown = axes.imshow(weight, cmap="viridis")
+        axes.set_title(title, fontsize=9)
+        bar = figure.colorbar(shown, cax=axes.inset_axes((0, -0.14, 1, 0.07)), orientation="horizontal")
+        bar.ax.tick_params(labelsize=8)
+        bar.ax.locator_params(nbins=3)
+    for axes in grid[:-1]:
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+    grid[-1].bar(range(len(weights)), weights, color=LINES[0])
+    grid[-1].set_xlabel("channel", fontsize=9)
+    grid[-1].set_title("channel weights", fontsize=9)
+    grid[-1].tick_params(labelsize=8)
+    return figure

@@ -1,0 +1,48 @@
+"""Grids of pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from labkit.curves import new_figure
+
+
+def picture_grid(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    notes: Sequence[Sequence[str]] | None = None,
+    width: float = 8.5,
+) -> Figure:
+    """Pictures in a grid without axes.
+
+    Args:
+        rows: `rows[i][j]` is `uint8 [H, W, 3]`, or `[H, W]` to be shown in gray.
+        titles: above each column.
+        labels: left of each row.
+        notes: a line under each picture.
+        width: of the whole figure in inches.
+    """
+    columns = max(len(row) for row in rows)
+    side = width / columns
+    line = 0.22 * bool(notes)
+    figure = new_figure(width, len(rows) * (side + line) + 0.3 * bool(titles))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for i, row in enumerate(rows):
+        for j in range(columns):
+            place = axes[i][j]
+            place.set(xticks=[], yticks=[])
+            place.grid(False)
+            for spine in place.spines.values():
+                spine.set_visible(False)
+            if j >= len(row):
+                continue
+            place.imshow(row[j], cmap="gray" if row[j].ndim == 2 else None)
+            if titles and i == 0:
+                place.set_title(titles[j], fontsize=10)
+            if labels and j == 0:
+                place.set_ylabel(labels[i], fontsize=10)
+            if notes:
+                place.set_xlabel(notes[i][j], fontsize=8)
+    return figure

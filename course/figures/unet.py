@@ -1,0 +1,71 @@
+"""Figures of notebook 02: patterns that enlarging leaves, feature maps."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from course.figures.pictures import picture_grid
+from labkit.curves import new_figure
+
+
+def up_patterns(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str]) -> Figure:
+    """What ways to enlarge make of a constant input, one gray square a pixel with its value in it.
+
+    Args:
+        rows: label -> for each way `float [H, W]`; whole numbers are written without decimals. The gray of each
+            goes from 0, or its smallest value, to its largest.
+        titles: of the ways (columns).
+    """
+    figure = new_figure(8.5, 8.5 / len(titles) * len(rows) + 0.3)
+    grid = figure.subplots(len(rows), len(titles), squeeze=False)
+    for axes, (label, maps) in zip(grid, rows.items(), strict=True):
+        form = "{:.0f}" if all(np.allclose(m, np.round(m), atol=1e-5) for m in maps) else "{:.1f}"
+        for place, values in zip(axes, maps, strict=True):
+            low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+            place.imshow(values, cmap="gray", vmin=low, vmax=high)
+            for (i, j), value in np.ndenumerate(values):
+                shade = "black" if value - low > 0.5 * (high - low) else "white"
+                place.text(j, i, form.format(value), ha="center", va="center", fontsize=8, color=shade)
+            place.set(xticks=[], yticks=[])
+            place.grid(False)
+            place.spines[:].set_visible(False)
+        axes[0].set_ylabel(label, fontsize=9)
+    for place, title in zip(grid[0], titles, strict=True):
+        place.set_title(title, fontsize=9)
+    return figure
+
+
+def feature_maps(picture: np.ndarray, stages: Mapping[str, np.ndarray], shown: int = 5, strongest: int = 16) -> Figure:
+    """The picture at the scale of each stage, and some of the stage's feature maps that vary most over it.
+
+    Args:
+        picture: `uint8 [H, W, 3]`.
+        stages: name of the stage -> `float [C, h, w]`. Every map is scaled by its own smallest and largest value.
+        shown: number of maps of each stage, evenly spread over the ranks of the strongest ones.
+        strongest: the last rank that is shown (less where a stage has fewer channels).
+    """
+    last = min(strongest, *(len(maps) for maps in stages.values()))
+    ranks = np.linspace(0, last - 1, min(shown, last)).round().astype(int)
+    rows, labels = [], []
+    for name, maps in stages.items():
+        chosen = strongest_channels(maps)[ranks]
+        reduced = np.asarray(Image.fromarray(picture).resize(maps.shape[:0:-1], Image.BOX))
+        rows.append([reduced, *(painted_map(maps[channel]) for channel in chosen)])
+        labels.append(f"{name}\n{maps.shape[1]} × {maps.shape[2]}")
+    titles = ["picture", *(f"rank {rank + 1}" for rank in ranks)]
+    return picture_grid(rows, titles=titles, labels=labels, width=7.5)
+
+
+def strongest_channels(maps: np.ndarray) -> np.ndarray:
+    """Indices of the channels of `[C, h, w]`, those first whose values differ most from place to place, `int64 [C]`."""
+    return np.argsort(-maps.std(axis=(1, 2)), kind="stable")
+
+
+def painted_map(values: np.ndarray) -> np.ndarray:
+    """One map `[h, w]` from its smallest value (dark) to its largest (bright), `uint8 [h, w, 3]`."""
+    spread = np.ptp(values)
+    share = (values - values.min()) / (spread if spread > 0 else 1)
+    return matplotlib.colormaps["viridis"](share, bytes=True)[..., :3]

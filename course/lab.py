@@ -1,0 +1,141 @@
+"""Running the notebooks without a browser: papermill, with its parameters checked and its failures in plain words."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from course.page import write_report
+from labkit.data import open_pets
+from labkit.errors import LabError
+from labkit.files import home, write_text
+from labkit.training import load_recipe
+
+WRITERS = {"str": str, "int": int, "float": float}
+BAR = "{desc}: cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
+
+
+def notebook_files(only: list[str] = ()) -> list[Path]:
+    """The numbered notebooks in order, or those whose names begin with one of `only`."""
+    files = sorted((home() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if unknown := [name for name in only if not any(file.stem.startswith(name) for file in files)]:
+        raise LabError(f"no notebook {unknown[0]!r}; there are {', '.join(file.stem for file in files)}")
+    return [file for file in files if not only or any(file.stem.startswith(name) for name in only)]
+
+
+def notebook_parameters(notebook: Path) -> dict[str, dict[str, Any]]:
+    """Name, type, default and help of each parameter, as papermill reads them from the tagged cell."""
+    return papermill.inspect_notebook(str(notebook))
+
+
+def parse_parameters(given: list[str], notebooks: list[Path]) -> dict[str, Any]:
+    """`NAME=VALUE` texts as values of the type that the notebooks declare.
+
+    Raises:
+        LabError: no notebook knows the name, or the value is not of its type.
+    """
+    known = {name: facts for notebook in notebooks for name, facts in notebook_parameters(notebook).items()}
+    return {name: _typed(text, known) for text in given for name in [text.partition("=")[0].strip()]}
+
+
+def _typed(text: str, known: dict[str, dict[str, Any]]) -> Any:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise LabError(f"parameter {text!r}: write NAME=VALUE")
+    if name not in known:
+        raise LabError(f"no notebook has a parameter {name!r}; there are {', '.join(sorted(known))}")
+    kind = known[name]["inferred_type_name"]
+    if kind == "bool" and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    try:
+        return WRITERS[kind](value)
+    except (KeyError, ValueError):
+        raise LabError(f"parameter {name}: found {value!r}, a {kind} is expected ({known[name]['help']})") from None
+
+
+def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress: bool = True) -> Path:
+    """Execute one notebook with those of the parameters that it knows; returns the executed copy.
+
+    `progress` shows a bar of the cells; many notebooks at once would tear each other's.
+
+    Raises:
+        LabError: a cell failed; the half-executed copy is kept, and the message names notebook, cell, error.
+    """
+    known = notebook_parameters(notebook)
+    target = out / notebook.name
+    try:
+        papermill.execute_notebook(
+            notebook,
+            target,
+            {name: value for name, value in parameters.items() if name in known},
+            kernel_name="python3",
+            cwd=notebook.parent,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel's remarks would tear the progress bar
+            progress_bar=progress and {"desc": notebook.stem, "bar_format": BAR},
+        )
+    except PapermillExecutionError as error:
+        raise LabError(
+            f"{notebook.name}, cell {error.cell_index + 1} failed: {error.ename}: {_first_line(error.evalue)} "
+            f"(the notebook up to there: {target})"
+        ) from None
+    return target
+
+
+def refresh(only: list[str] = ()) -> None:
+    """Execute the committed notebooks in place on the sample, and keep their outputs without traces of the run."""
+    for path in notebook_files(list(only)):
+        with tempfile.TemporaryDirectory() as folder:
+            notebook = nbformat.read(run_notebook(path, Path(folder), {}), as_version=4)
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
+        for cell in notebook.cells:
+            for trace in ("papermill", "execution"):
+                cell.metadata.pop(trace, None)
+        write_text(path, nbformat.writes(notebook) + "\n")
+
+
+def run_lab(out: Path, data: str, recipe: str, device: str, only: list[str], given: list[str]) -> Path:
+    """Execute the notebooks in order and write the report page; 05 gets the run that 04 has just made.
+
+    Args:
+        out: folder for the executed notebooks, the run and `index.html`; an earlier lab there is replaced.
+        data: `sample`, `pets` or a folder.
+        recipe: what 04 trains with.
+        device: `auto`, `cpu`, `cuda` ...
+        only: beginnings of notebook names; all when empty.
+        given: more parameters, as `NAME=VALUE`.
+
+    Returns:
+        The report page.
+    """
+    notebooks = notebook_files(only)
+    parameters = parse_parameters(given, notebooks)
+    load_recipe(recipe)  # a wrong name or key is said now, not three notebooks later
+    pets = open_pets(data if data in ("sample", "pets") else Path(data).resolve())
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    for old in (*out.glob("[0-9][0-9]_*.ipynb"), out / "index.html"):
+        old.unlink(missing_ok=True)
+    shutil.rmtree(out / "run", ignore_errors=True)
+
+    recipe_file = Path(recipe).resolve()
+    shared = {
+        "data": data if data in ("sample", "pets") else str(Path(data).resolve()),
+        "recipe": str(recipe_file) if recipe_file.is_file() else recipe,
+        "device": device,
+    }
+    began, executed = time.perf_counter(), []
+    for notebook in notebooks:
+        # 04 writes its run there, 05 reads it; without 04 it keeps to the committed weights
+        run = {"run": str(out / "run")} if notebook.stem[:2] == "04" or (out / "run").is_dir() else {}
+        executed.append(run_notebook(notebook, out, shared | run | parameters))
+    return write_report(out, executed, pets.label, recipe, time.perf_counter() - began)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "(no message)"

@@ -1,0 +1,5 @@
+"""Sliders to browse predictions against masks."""
+
+from labkit.browser.browser import Browser
+
+__all__ = ["Browser"]

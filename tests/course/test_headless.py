@@ -1,0 +1,111 @@
+"""Notebooks without a browser: parameters are checked, failures are plain, the page needs no network."""
+
+import html.parser
+import json
+import re
+
+import nbformat
+import pytest
+
+from course import lab as headless
+from course import page as report
+from labkit.errors import LabError
+
+
+def notebook(tmp_path, *cells: str, name: str = "01_small.ipynb"):
+    path = tmp_path / name
+    parameters = nbformat.v4.new_code_cell(
+        'data: str = "sample"  # which pets\nnumber: int = 3  # how many\nrate: float = 0.5  # how fast\n'
+        "quiet: bool = False  # say nothing"
+    )
+    parameters.metadata["tags"] = ["parameters"]
+    made = nbformat.v4.new_notebook(cells=[parameters, *(nbformat.v4.new_code_cell(c) for c in cells)])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, path)
+    return path
+
+
+def test_texts_become_values_of_the_declared_types(tmp_path):
+    path = notebook(tmp_path)
+    given = ["number=7", "rate=1e-3", "quiet=true", "data=/some/where=else"]
+    assert headless.parse_parameters(given, [path]) == {
+        "number": 7,
+        "rate": 1e-3,
+        "quiet": True,
+        "data": "/some/where=else",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("numbr=7", "no notebook has a parameter 'numbr'; there are data, number, quiet, rate"),
+        ("number=many", "found 'many', a int is expected"),
+        ("quiet=perhaps", "found 'perhaps', a bool is expected"),
+        ("number", "write NAME=VALUE"),
+    ],
+)
+def test_unknown_names_and_wrong_values_are_errors(tmp_path, text, sentence):
+    with pytest.raises(LabError, match=re.escape(sentence)):
+        headless.parse_parameters([text], [notebook(tmp_path)])
+
+
+def test_a_notebook_runs_with_its_parameters_in_its_own_folder(tmp_path):
+    path = notebook(tmp_path, "import os\nprint(number * 2, os.path.basename(os.getcwd()))")
+    (tmp_path / "out").mkdir()
+    done = headless.run_notebook(path, tmp_path / "out", {"number": 21, "not_mine": 1})
+    text = "".join(o["text"] for c in nbformat.read(done, 4).cells for o in c.get("outputs", []) if "text" in o)
+    assert text == f"42 {tmp_path.name}\n"
+
+
+def test_a_failure_names_notebook_cell_and_error_and_keeps_what_ran(tmp_path):
+    path = notebook(tmp_path, "print('this ran')", "raise ValueError('the reason')\n", "print('this did not')")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(LabError, match=r"01_small\.ipynb, cell 3 failed: ValueError: the reason") as failure:
+        headless.run_notebook(path, tmp_path / "out", {})
+    kept = (tmp_path / "out" / "01_small.ipynb").read_text()
+    assert str(tmp_path / "out" / "01_small.ipynb") in str(failure.value)
+    assert "this ran" in kept
+    assert json.loads(kept)["cells"][-1]["outputs"] == []
+
+
+class Fetched(html.parser.HTMLParser):
+    """Collects what a page would fetch."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            outside = value and not value.startswith(("data:", "#"))
+            if name in ("src", "srcset") or (name == "href" and tag == "link"):
+                self.addresses += [value] if outside else []
+
+
+def test_the_page_holds_figures_formulas_and_scores_and_fetches_nothing(tmp_path):
+    path = notebook(
+        tmp_path,
+        "from course import new_figure, show\nfigure = new_figure(2, 2)\nfigure.subplots().plot([1, 2])\n"
+        "show(figure, '**Figure 1.** A line.', alt='a rising line')",
+    )
+    made = nbformat.read(path, 4)
+    made.cells.insert(0, nbformat.v4.new_markdown_cell("# Title\n\n$$\\frac{a}{b}$$ and $x^2$, but `$HOME$` is code"))
+    nbformat.write(made, path)
+    (tmp_path / "out").mkdir()
+    done = headless.run_notebook(path, tmp_path / "out", {})
+    kept = tmp_path / "out" / "run" / "evaluations" / "sample-test-64"
+    kept.mkdir(parents=True)
+    summary = {"data": "sample", "split": "test", "images": 200, "input_size": 64, "scored_at": "input"}
+    (kept / "summary.json").write_text(json.dumps(summary | dict.fromkeys(report.MEASURES, 0.9123)))
+    page = report.write_report(tmp_path / "out", [done], "sample", "quick", 12.0).read_text()
+    assert page.count("<math") == 2
+    assert "<mfrac>" in page
+    assert "$HOME$" in page
+    assert 'alt="a rising line"' in page
+    assert "data:image/png;base64," in page
+    assert "0.9123" in page
+    fetched = Fetched()
+    fetched.feed(page)
+    assert fetched.addresses == []
+    assert "<script" not in page

@@ -1,0 +1,31 @@
+"""The records are found wherever the lab's home is, and each row says what it was measured with."""
+
+import pytest
+
+from course import read_record
+from labkit.errors import LabError
+from labkit.files import home
+
+RECORDS = sorted(path.stem for path in (home() / "records").glob("*.csv"))
+
+
+def test_a_record_in_the_labs_home_comes_before_the_one_beside_the_code(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    beside = read_record("speedrun")
+    assert len(beside) > 1
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "speedrun.csv").write_text("a,b\n1,2\n")
+    assert read_record("speedrun").to_dict("list") == {"a": [1], "b": [2]}
+
+
+def test_a_record_that_is_not_there_is_said_with_those_that_are():
+    with pytest.raises(LabError, match=r"no record 'speed' in .*; there are .*speedrun"):
+        read_record("speed")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_row_says_what_it_was_measured_with(name):
+    table = read_record(name)
+    for column in ("device", "commit"):
+        assert table[column].notna().all(), column
+    assert f"`{name}.csv`" in (home() / "records" / "README.md").read_text()

@@ -1,0 +1,433 @@
+"""Sweeps: the plan is checked before anything runs; workers may die; what is done is not done again."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from course.experiments import cluster
+from course.experiments.cluster import connected, default_workers, worker_environments
+from course.experiments.jobs import Job, finished, run_job
+from course.experiments.sweep import result_table, run_sweep, seed_table
+from labkit import cli
+from labkit.data import open_pets
+from labkit.errors import LabError
+from labkit.training import fit, load_plan, load_recipe, open_run, sweep
+from labkit.training.runs import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = """
+[data]
+image_size = 32
+[model]
+width = 4
+depth = 2
+dropout = 0.2
+[training]
+epochs = {epochs}
+batch_size = 8
+precision = "float32"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes `sweep.toml` and a recipe `small` beside it; returns the sweep's path."""
+
+    def write(text: str, epochs: int = 2) -> Path:
+        (tmp_path / "small.toml").write_text(SMALL.format(epochs=epochs))
+        (tmp_path / "sweep.toml").write_text(text)
+        return tmp_path / "sweep.toml"
+
+    return write
+
+
+# --- the plan
+
+
+def test_every_combination_of_the_values_is_a_run(written):
+    path = written(
+        'recipe = ["small", "small2"]\n[values]\n"training.seed" = [0, 1]\nmodel.width = [4, 6, 8]\n'
+        '[fixed]\n"training.schedule" = "constant"\n"data.augment.rotate" = 9\n'
+    )
+    (path.parent / "small2.toml").write_text(SMALL.format(epochs=3))
+    plan = load_plan(path)
+    found = [(r.base, r.recipe.training.epochs, r.recipe.training.seed, r.recipe.model.width) for r in plan.runs]
+    assert found == [
+        (base, epochs, seed, width)
+        for base, epochs in (("small", 2), ("small2", 3))
+        for seed in (0, 1)
+        for width in (4, 6, 8)
+    ]
+    assert plan.runs[0].name == "small-seed=0-width=4"
+    assert {(r.recipe.training.schedule, r.recipe.data.augment.rotate) for r in plan.runs} == {("constant", 9)}
+    assert {r.recipe.model.dropout for r in plan.runs} == {0.2}  # what is not named stays the recipe's
+
+
+def test_a_longer_list_renames_no_run(written):
+    names = []
+    for seeds in ("[0, 1]", "[7, 1, 0]"):
+        names.append(
+            {r.name for r in load_plan(written(f'recipe = "small"\n[values]\n"training.seed" = {seeds}')).runs}
+        )
+    assert names[0] < names[1]
+
+
+def test_another_network_brings_its_own_defaults(written):
+    plan = load_plan(written('recipe = "small"\n[values]\n"model.name" = ["unet", "resnet34_unet"]'))
+    assert [r.recipe.model.name for r in plan.runs] == ["unet", "resnet34_unet"]
+    assert plan.runs[0].recipe.model.width == 4
+    assert not hasattr(plan.runs[1].recipe.model, "width")
+
+
+def test_the_committed_sweeps_are_right():
+    for path in (ROOT / "course" / "experiments").glob("*.toml"):
+        plan = load_plan(path.stem)
+        assert plan.path == path
+        assert len(plan.runs) > 1
+
+
+Texts = st.text(st.characters(codec="utf-8"), max_size=30)
+Values = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), Texts, st.lists(st.integers(), max_size=4))
+Names = st.lists(st.sampled_from(["a.x", "b.x", "a.y", "c.rate"]), min_size=1, max_size=4, unique=True)
+
+
+@given(Names, st.data())
+def test_names_are_plain_folder_names_and_differ_where_the_values_differ(keys, data):
+    one, other = ({key: data.draw(Values) for key in keys} for _ in range(2))
+    names = [sweep.run_name("quick", values) for values in (one, other)]
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+_=~-]{0,119}", name)
+    texts = [
+        [str(value) if not isinstance(value, bool) else str(value).lower() for value in v.values()]
+        for v in (one, other)
+    ]
+    assert (names[0].lower() == names[1].lower()) == (texts[0] == texts[1])
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+@settings(max_examples=10)
+def test_the_number_of_runs_is_the_product(seeds, rates, widths):
+    tables = {
+        "training": {"seed": list(range(seeds)), "learning_rate": [10.0**-n for n in range(1, rates + 1)]},
+        "model": {"width": list(range(4, 4 + widths))},
+    }
+    runs = sweep.plan_runs({"recipe": "quick", "values": tables}, Path("x.toml"))
+    assert len({run.name for run in runs}) == len({run.recipe.toml() for run in runs}) == seeds * rates * widths
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('recipe = "small"\nvalue = 3', "unknown key 'value'; a sweep has recipe, values, fixed"),
+        ("[values]\nmodel.width = [4]", "recipe: found None; write a name"),
+        ("recipe = []", r"recipe: found \[\]; write a name"),
+        ('recipe = ["small", "small.toml"]', "recipe: 'small' stands there twice"),
+        ('recipe = "smal"', "no recipe 'smal'"),
+        ('recipe = "small"\nvalues = 3', "values: found 3; write a table"),
+        ('recipe = "small"\n[values]\n"training.seed" = []', "training.seed: the list is empty"),
+        ('recipe = "small"\n[values]\n"training.seed" = 3', r"training.seed: found 3; write a list, or .* \[fixed\]"),
+        ('recipe = "small"\n[values]\n"training.seed" = [1, 0, 1]', "training.seed: 1 stands there twice"),
+        ('recipe = "small"\n[values]\ntraining.seed = [1]\n"training.seed" = [2]', "training.seed stands there twice"),
+        ('recipe = "small"\n[values]\ntraining.seed = [1]\ntraining.seed = [2]', "a key stands twice"),
+        (
+            'recipe = "small"\n[values]\ntraining.seed = [1]\n[fixed]\ntraining.seed = 2',
+            r"in \[values\] and in \[fixed\]",
+        ),
+        ('recipe = "small"\n[values]\nseed = [1]', "unknown key 'seed'; write TABLE.KEY"),
+        ('recipe = "small"\n[values]\ntraining.device = ["cpu"]', "training.device is filled in"),
+        (
+            'recipe = "small"\n[values]\ndata.augment = [{rotate = 1}]\n[fixed]\ndata.augment.rotate = 2',
+            "give the whole",
+        ),
+        ('recipe = "small"\n[fixed]\ndata.augment.x.y = 2', "data.augment.x.y; data has no table 'x'"),
+        (
+            'recipe = "small"\n[values]\ntraining.seed = [1, 2]\nmodel.width = [4, 0]',
+            r"small-seed=1-width=0: model.width: found 0",
+        ),
+        ('recipe = "small"\n[values]\ntraining.sed = [1]', "small-sed=1: unknown key training.sed; there are loss, "),
+        ('recipe = "small"\n[values]\ntraining.learning_rate = [1, 1.0]', "rate=1 and small-learning_rate=1.0 are the"),
+        ('recipe = "small"\n[values]\ntraining.learning_rate = ["0.1", 0.1]', "are the same training"),
+        ('recipe = "small', "not a TOML file"),
+    ],
+)
+def test_a_mistake_in_a_sweep_is_one_sentence(written, lab_home, text, sentence):
+    with pytest.raises(LabError, match=sentence) as error:
+        load_plan(written(text))
+    assert "sweep.toml" in str(error.value) or "recipe" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_sweep_that_is_not_there_names_those_that_are():
+    with pytest.raises(LabError, match=r"no sweep 'nothing': .*learning-rate"):
+        load_plan("nothing")
+
+
+def test_what_does_not_fit_the_data_is_said_before_a_job_starts(written, tiny_root, lab_home, tmp_path):
+    plan = load_plan(written('recipe = "small"\n[values]\ndata.split = ["official", "2026"]'))
+    with pytest.raises(LabError, match=r"small-split=2026: .*no split '2026'"):
+        list(run_sweep(plan, tiny_root, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+# --- the workers
+
+
+def test_workers_share_the_cores_and_have_a_gpu_each(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert default_workers("auto") == 6
+    assert [e["OMP_NUM_THREADS"] for e in worker_environments(5, "auto")] == ["2"] * 5
+    assert not any("CUDA_VISIBLE_DEVICES" in e for e in worker_environments(5, "auto"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (default_workers("auto"), default_workers("cpu")) == (2, 6)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(3, "auto")] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(2, "cuda")] == ["3", "5"]
+
+
+def test_without_dask_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(LabError, match=r"pip install 'labkit\[sweep\]'"), connected(None, 1, "cpu", print):
+        pass
+
+
+def test_a_scheduler_that_is_not_there_is_named():
+    with (
+        pytest.raises(LabError, match=r"no Dask scheduler answers at tcp://127.0.0.1:1 "),
+        connected("tcp://127.0.0.1:1", 1, "cpu", print),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("threads", "folder", "version", "sentence"),
+    [
+        (2, "", None, "has 2 threads; start it with --nthreads 1"),
+        (1, "nowhere", None, "does not see .*nowhere; all need the same file system"),
+        (1, "", "9.9", "has labkit .*, here it is 9.9; install one"),
+    ],
+)
+def test_a_worker_that_cannot_do_the_work_is_refused(threads, folder, version, sentence, tmp_path, monkeypatch):
+    from distributed import Client, LocalCluster
+
+    options = {"processes": False, "n_workers": 1, "dashboard_address": None, "resources": {"GPU": 1}}
+    with LocalCluster(threads_per_worker=threads, **options) as local, Client(local) as client:
+        if threads == 1:
+            assert cluster.check_workers(client, [str(tmp_path)])  # it declares a GPU
+        if version:
+            monkeypatch.setattr(cluster, "__version__", version)
+        with pytest.raises(LabError, match=sentence):
+            cluster.check_workers(client, [str(tmp_path / folder)])
+
+
+# --- a job
+
+
+def small_job(tiny_root, run: Path, **more) -> Job:
+    pets = open_pets(tiny_root)
+    recipe = load_recipe(run.parent / "small.toml").changed(data={"fingerprint": pets.fingerprint})
+    return Job(
+        **{"run": str(run), "recipe": recipe.toml(), "data": str(tiny_root), "split": "test", "device": "cpu"} | more
+    )
+
+
+def test_what_a_user_did_wrong_is_the_jobs_result(written, tiny_root, own_pets, lab_home, tmp_path):
+    written("")
+    (tmp_path / "run").write_text("a file, no folder")
+    row = run_job(small_job(tiny_root, tmp_path / "run"))
+    assert row["status"] == "failed"
+    assert "choose another --out" in row["error"]
+    other = small_job(tiny_root, tmp_path / "other", data=str(own_pets(8, 2)))
+    assert "other data than the sweep was started with" in run_job(other)["error"]
+
+
+def test_a_damaged_result_is_named(written, tiny_root, lab_home, tmp_path):
+    written("")
+    job = small_job(tiny_root, tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.safetensors").touch()
+    for content in ("{", "[]", "{}", '{"asked": 3}'):
+        (tmp_path / "run" / "result.json").write_text(content)
+        with pytest.raises(LabError, match=r"result\.json: damaged"):
+            finished(job)
+    (tmp_path / "run" / "result.json").write_text('{"asked": "of another recipe", "row": {"split": "test"}}')
+    assert finished(job) is None
+
+
+# --- the whole, on one worker process
+
+
+SWEEP = 'recipe = "small"\n[values]\n"training.learning_rate" = [1e-3, 3e-2]\n"training.seed" = [0, 1]\n'
+EPOCHS = 24
+"""So many that a kill in the first of them comes in the middle."""
+
+
+@pytest.fixture
+def shell(lab_home, monkeypatch, capsys):
+    """Runs `labkit ...` in this process; returns status, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["labkit", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        shown = capsys.readouterr()
+        return stop.value.code or 0, shown.out, shown.err
+
+    return run
+
+
+def test_a_sweep_trains_scores_and_skips_and_one_bad_run_stops_no_other(shell, written, tiny_root, tmp_path):
+    path = written('recipe = "small"\n[values]\n"training.learning_rate" = [3e-2, 1e30]\n"training.seed" = [0, 1]\n')
+    words = ["sweep", path, "--data", tiny_root, "--out", tmp_path / "out", "--workers", 1, "--device", "cpu"]
+    bad = tmp_path / "out" / "small-learning_rate=0.03-seed=1"
+    bad.parent.mkdir()
+    bad.write_text("a file where a run folder shall be")
+    status, out, err = shell(*words)
+    assert status == 1
+    assert "0 runs done before, 1 now, 3 failed" in out
+    assert f"failed: {bad.name}: {bad}: cannot be written" in err
+    assert "failed: small-learning_rate=1e+30-seed=0: " in err
+    assert "lower it" in err
+
+    bad.unlink()
+    status, out, err = shell(*words)
+    assert status == 1
+    assert "1 runs done before, 1 now, 2 failed" in out
+    assert "small-learning_rate=0.03-seed=0: done before" in out
+    table = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert table["status"].tolist() == ["done", "done", "failed", "failed"]
+    assert table["training.seed"].tolist() == [0, 1, 0, 1]
+    for _, row in table[:2].iterrows():
+        opened = open_run(tmp_path / "out" / row["run"])
+        history = opened.history()
+        assert row["valid_dice"] == history["valid_dice"].max()
+        assert row["best_epoch"] == history["epoch"][history["valid_dice"].idxmax()]
+        images = pd.read_csv(opened.path / "evaluations" / "tiny0-test-32" / "images.csv")
+        assert row["dice_per_image"] == pytest.approx(images["dice"].mean())
+        assert len(images) == 6
+        assert row["parameters"] == sum(p.numel() for p in opened.model().parameters())
+    seeds = pd.read_csv(tmp_path / "out" / "seeds.csv").iloc[0]
+    dice = table["dice_pooled"][:2].to_numpy()
+    assert (seeds["seeds"], seeds["dice_pooled_mean"]) == (2, pytest.approx(dice.mean()))
+    assert seeds["dice_pooled_std"] == pytest.approx(np.std(dice, ddof=1))
+    assert f"{dice.mean():.4f} ± {np.std(dice, ddof=1):.4f}" in out
+
+
+def test_tables_by_hand(written):
+    plan = load_plan(written(SWEEP))
+    rows = {
+        run.name: {"status": "done", "valid_dice": 0.5 + 0.1 * i, "dice_per_image": 0.1 * i, "dice_pooled": 0.0}
+        for i, run in enumerate(plan.runs[:3])
+    }
+    table = result_table(plan, rows)
+    assert table["status"].tolist() == ["done", "done", "done", "unfinished"]
+    seeds = seed_table(table, plan.keys)
+    assert seeds["training.learning_rate"].tolist() == [1e-3, 3e-2]
+    assert seeds["seeds"].tolist() == [2, 1]
+    assert seeds["valid_dice_mean"].tolist() == pytest.approx([0.55, 0.7])
+    assert seeds["valid_dice_std"][0] == pytest.approx(0.1 / 2**0.5)
+    assert np.isnan(seeds["valid_dice_std"][1])
+    assert seed_table(table, ["training.learning_rate"]) is None
+
+
+# --- a real scheduler and real workers, one of which is killed
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def dask_processes(lab_home, tmp_path):
+    """Starts `dask ...` processes, and ends them with the test."""
+    started = []
+
+    def start(*words: str) -> subprocess.Popen:
+        log = open(tmp_path / f"dask-{len(started)}.log", "w")  # noqa: SIM115 (the process writes to it)
+        command = [sys.executable, "-m", "dask", *words]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "DASK_TEMPORARY_DIRECTORY": str(tmp_path / "dask")}
+        started.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_killed_workers_job_is_done_by_another_to_the_same_bits(
+    shell, written, tiny_root, tiny_pets, dask_processes, tmp_path
+):
+    from distributed import Client
+
+    path, out = written(SWEEP, EPOCHS), tmp_path / "out"
+    address = f"tcp://127.0.0.1:{free_port()}"
+    dask_processes("scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard")
+    options = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--no-nanny", "--resources", "GPU=1"]
+    workers = {process.pid: process for process in (dask_processes("worker", address, *options) for _ in range(2))}
+    killed, reached = [], []
+
+    def kill(event) -> None:
+        """Kill the first worker that has done an epoch."""
+        _, told = event
+        if told["epoch"] >= 1 and not killed:
+            killed.append(told["worker"])
+            process = workers[pids[told["worker"]]]
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            reached.append(len(load_checkpoint(Path(told["run"]) / "last.pt")["history"]))
+
+    with Client(address, timeout=60) as client:
+        client.wait_for_workers(2, timeout=120)
+        pids = client.run(os.getpid)  # of each worker's address
+        client.subscribe_topic("labkit-sweep", kill)
+        status, shown, err = shell("sweep", path, "--data", tiny_root, "--out", out, "--scheduler", address)
+        assert len(client.nthreads()) == 1
+    assert status == 0, err
+    assert "4 now, 0 failed" in shown
+    assert 1 <= reached[0] < EPOCHS, "the worker was not killed in the middle of its job"
+    for run in load_plan(path).runs:
+        for _ in fit(run.recipe, tiny_pets, tmp_path / "undisturbed" / run.name, device="cpu"):
+            pass
+        for name in ("best.safetensors", "last.pt"):
+            one, other = (folder / run.name / name for folder in (out, tmp_path / "undisturbed"))
+            read = load_file if name.endswith("safetensors") else lambda path: load_checkpoint(path)["model"]
+            states = read(one), read(other)
+            assert states[0].keys() == states[1].keys()
+            assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+        assert open_run(out / run.name).history()["epoch"].tolist() == list(range(1, EPOCHS + 1))
+
+
+def test_a_notebook_trains_and_stays_with_its_run(written, tiny_root, lab_home, tmp_path):
+    path = written('recipe = "small"\n[values]\n"training.seed" = [3]\n')
+    chapters = lab_home / "notebooks"
+    chapters.is_symlink() or chapters.symlink_to(ROOT / "notebooks")
+    out = tmp_path / "out"
+    (out / "small-seed=3").mkdir(parents=True)
+    options = {"workers": 1, "notebook": True, "device": "cpu"}
+    (outcome,) = run_sweep(load_plan(path), tiny_root, out, **options)
+    assert outcome.row["status"] == "done", outcome.row
+    run = out / "small-seed=3"
+    assert open_run(run).recipe.training.seed == 3
+    executed = nbformat.read(run / "04_training.ipynb", 4)
+    assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    (again,) = run_sweep(load_plan(path), tiny_root, out, **options)
+    assert again.skipped
+    assert again.row == outcome.row

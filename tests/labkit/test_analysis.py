@@ -1,0 +1,325 @@
+"""Evaluation, prediction and tables of a run, against the same things computed by hand."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy import ndimage
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_recall_fscore_support
+from typer.testing import CliRunner
+
+from labkit import analysis, cli, painting
+from labkit.data import class_names, load_arrays, read_image
+from labkit.errors import LabError
+from labkit.training import fit, open_run, parse_recipe
+
+RECIPE = """
+[data]
+image_size = 32
+[model]
+name = "unet"
+width = 8
+depth = 3
+[training]
+learning_rate = 1e-2
+epochs = 4
+batch_size = 4
+precision = "float32"
+"""
+
+
+def trained(pets, folder, **data):
+    recipe = parse_recipe(RECIPE, "a test")
+    if data:
+        recipe = recipe.changed(data=data, training={"loss": "cross-entropy+dice"})
+    for _ in fit(recipe, pets, folder, device="cpu"):
+        pass
+    return open_run(folder)
+
+
+@pytest.fixture
+def run(tiny_pets, tmp_path):
+    return trained(tiny_pets, tmp_path / "run")
+
+
+def masks_of(run, pets):
+    """Predicted and true class indices `uint8 [N, S, S]` of the test images, through the network alone."""
+    predictor = analysis.load_predictor(run, "cpu", "float32")
+    batches = [(x.argmax(1), m) for x, m, _ in analysis.predict_batches(predictor, pets, pets.split("test"))]
+    return tuple(torch.cat(part).numpy().astype(np.uint8) for part in zip(*batches, strict=True))
+
+
+def test_every_test_image_is_scored_and_every_number_is_sklearns(run, tiny_pets):
+    summary, table, _ = analysis.evaluate(run, tiny_pets, device="cpu", precision="float32")
+    predictor = analysis.load_predictor(run, "cpu", "float32")
+    test = tiny_pets.split("test")
+    shares, truths = analysis.probabilities(predictor, tiny_pets, test)
+    masks = (shares > 0.5).astype(int)
+    dice = [f1_score(t.ravel(), m.ravel()) for t, m in zip(truths, masks, strict=True)]
+    iou = [jaccard_score(t.ravel(), m.ravel()) for t, m in zip(truths, masks, strict=True)]
+    assert table["name"].tolist() == [tiny_pets.items[p].name for p in test]
+    np.testing.assert_allclose(table["dice"], dice, atol=1e-6)
+    np.testing.assert_allclose(table["iou"], iou, atol=1e-6)
+    assert summary["dice_per_image"] == pytest.approx(np.mean(dice))
+    assert summary["dice_pooled"] == pytest.approx(f1_score(truths.ravel(), masks.ravel()))
+    assert summary["iou_pooled"] == pytest.approx(jaccard_score(truths.ravel(), masks.ravel()))
+    np.testing.assert_allclose(table["foreground"], truths.mean((1, 2)), atol=1e-6)
+
+
+def test_the_summary_has_the_designs_keys_and_lies_in_the_run_folder(run, tiny_pets):
+    summary, table, _ = analysis.evaluate(run, tiny_pets, device="cpu", precision="float32")
+    assert list(summary) == [
+        *("data", "split", "images", "input_size", "scored_at", "loss", "dice_per_image", "dice_pooled"),
+        *("iou_per_image", "iou_pooled", "dice_soft_batch"),
+    ]
+    folder = run.path / "evaluations" / f"{tiny_pets.label}-test-32"
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert len((folder / "images.csv").read_text().splitlines()) == len(table) + 1 == 7
+
+
+def test_at_the_original_size_logits_are_enlarged_and_then_cut(run, tiny_pets):
+    summary, table, _ = analysis.evaluate(run, tiny_pets, scored_at="original", device="cpu", precision="float32")
+    predictor = analysis.load_predictor(run, "cpu", "float32")
+    arrays, mean = load_arrays(tiny_pets, 32), torch.tensor(run.recipe.data.mean)
+    for index, dice in zip(tiny_pets.split("test"), table["dice"], strict=True):
+        pixels = (torch.tensor(arrays.images[index]) / 255 - mean) / torch.tensor(run.recipe.data.std)
+        with torch.no_grad():
+            logits = predictor.model(pixels.permute(2, 0, 1)[None])
+        trimap = tiny_pets.trimap(index)
+        mask = F.interpolate(logits, size=trimap.shape, mode="bilinear", align_corners=False)[0, 0] > 0
+        assert dice == pytest.approx(f1_score((trimap != 2).ravel(), mask.numpy().ravel()), abs=1e-6)
+    assert summary["scored_at"] == "original"
+    assert (run.path / "evaluations" / f"{tiny_pets.label}-test-original" / "summary.json").exists()
+
+
+def test_a_weights_file_alone_gives_the_same_scores_and_keeps_nothing(run, tiny_pets, tmp_path):
+    summary, *_ = analysis.evaluate(run, tiny_pets, device="cpu", precision="float32")
+    alone = tmp_path / "somewhere" / "weights.safetensors"
+    alone.parent.mkdir()
+    alone.write_bytes(run.weights.read_bytes())
+    again, *_ = analysis.evaluate(open_run(alone), tiny_pets, device="cpu", precision="float32")
+    assert again == summary
+    assert [p.name for p in alone.parent.iterdir()] == ["weights.safetensors"]
+
+
+def test_images_that_were_trained_on_are_not_scored_under_another_split(own_pets, tmp_path):
+    from labkit.data import open_pets
+
+    folder = own_pets(24, 6)
+    names = [pet.name for pet in open_pets(folder).items]
+    mine = folder / "annotations" / "splits" / "mine"
+    mine.mkdir(parents=True)
+    for part, chosen in {"train": names[:16], "valid": names[16:20], "test_unet": names[20:]}.items():
+        (mine / f"{part}.txt").write_text("\n".join(chosen))
+    pets = open_pets(folder)
+    for _ in fit(parse_recipe(RECIPE, "a test").changed(data={"split": "mine"}), pets, tmp_path / "run", device="cpu"):
+        pass
+    opened = open_run(tmp_path / "run")
+    summary, *_ = analysis.evaluate(opened, pets, "test_unet", device="cpu")
+    assert (summary["images"], summary["split"]) == (4, "mine/test_unet")
+    with pytest.raises(LabError, match="training images of this run"):
+        analysis.evaluate(opened, pets, "official/test", device="cpu")
+
+
+def test_masks_are_written_at_each_images_own_size_in_black_and_white(run, tiny_pets, tmp_path):
+    indices = tiny_pets.split("test")[:3]
+    files = [tiny_pets.image_path(p) for p in indices]
+    predictor = analysis.load_predictor(run, "cpu")
+    written = list(analysis.predict_files(predictor, files, tmp_path / "masks", probabilities=True))
+    for source, target in zip(files, written, strict=True):
+        with Image.open(source) as image, Image.open(target) as mask:
+            assert (mask.size, mask.mode) == (image.size, "L")
+            pixels = np.asarray(mask)
+        assert set(np.unique(pixels)) <= {0, 255}
+        with Image.open(target.with_name(f"{target.stem}-probability.png")) as share:
+            np.testing.assert_array_equal(np.asarray(share) > 127.5, pixels == 255)
+
+
+def test_two_images_of_one_name_do_not_overwrite_each_others_mask(run, tiny_pets, tmp_path):
+    source = tiny_pets.image_path(0)
+    (tmp_path / "b").mkdir()
+    copy = tmp_path / "b" / source.name
+    copy.write_bytes(source.read_bytes())
+    with pytest.raises(LabError, match="would write one mask"):
+        list(analysis.predict_files(analysis.load_predictor(run, "cpu"), [source, copy], tmp_path / "masks"))
+    assert not (tmp_path / "masks").exists()
+
+
+def test_mistakes_are_counted_by_their_distance_to_the_outline(run, tiny_pets):
+    predictor = analysis.load_predictor(run, "cpu", "float32")
+    indices = tiny_pets.split("test")
+    table = analysis.error_by_distance(predictor, tiny_pets, indices, reach=4).set_index("distance")
+    shares, truths = analysis.probabilities(predictor, tiny_pets, indices)
+    wrong = (shares > 0.5) != (truths == 1)
+    # scipy's chessboard distance: 1 for the first pixel on the other side of the outline
+    outside = np.stack([ndimage.distance_transform_cdt(t == 0, metric="chessboard") for t in truths])
+    inside = np.stack([ndimage.distance_transform_cdt(t == 1, metric="chessboard") for t in truths])
+    for distance in (0, 1, 2, 3):
+        assert table.loc[distance, "pixels"] == (outside == distance + 1).sum()
+        assert table.loc[distance, "errors"] == wrong[outside == distance + 1].sum()
+        assert table.loc[-distance - 1, "pixels"] == (inside == distance + 1).sum()
+    assert table.loc[4, "pixels"] == (outside > 4).sum()
+    assert table["errors"].sum() == wrong.sum()
+
+
+def test_best_worst_and_median_cases_are_picked_by_dice():
+    table = pd.DataFrame({"name": list("abcdefg"), "dice": [0.5, 0.9, 0.1, 0.7, 0.9, 0.3, 0.6]})
+    cases = analysis.typical_cases(table, 3)
+    assert cases["best"]["name"].tolist() == ["b", "e", "d"]
+    assert cases["worst"]["name"].tolist() == ["c", "f", "a"]
+    assert cases["median"]["name"].tolist() == ["d", "g", "a"]
+
+
+def test_a_published_network_is_half_precision_with_recipe_and_history(run, tiny_pets, tmp_path):
+    from labkit.training import publish
+
+    publish(run, tmp_path / "small.safetensors")
+    small = open_run(tmp_path / "small.safetensors")
+    assert (tmp_path / "small.safetensors").stat().st_size < 0.6 * run.weights.stat().st_size
+    assert small.recipe == run.recipe
+    assert small.history()["valid_dice"].round(5).tolist() == run.history()["valid_dice"].round(5).tolist()
+    full, *_ = analysis.evaluate(run, tiny_pets, device="cpu", keep=False)
+    half, *_ = analysis.evaluate(small, tiny_pets, device="cpu")
+    assert half["dice_per_image"] == pytest.approx(full["dice_per_image"], abs=0.01)
+
+
+# --- several classes
+
+
+@pytest.mark.parametrize("target", ["species", "trimap", "breed"])
+def test_every_score_of_several_classes_is_sklearns(tiny_pets, tmp_path, target):
+    run = trained(tiny_pets, tmp_path / "run", target=target)
+    summary, table, confusion = analysis.evaluate(run, tiny_pets, device="cpu", precision="float32")
+    predictions, truths = masks_of(run, tiny_pets)
+    names = class_names(target, tiny_pets)
+    labels = range(len(names))
+    assert confusion.tolist() == confusion_matrix(truths.ravel(), predictions.ravel(), labels=labels).tolist()
+    for row, truth, prediction in zip(table.itertuples(), truths, predictions, strict=True):
+        present = sorted({*np.unique(truth), *np.unique(prediction)} - {0})
+        dice = f1_score(truth.ravel(), prediction.ravel(), labels=present, average="macro", zero_division=0)
+        iou = jaccard_score(truth.ravel(), prediction.ravel(), labels=present, average="macro", zero_division=0)
+        assert (row.dice, row.iou) == pytest.approx((dice, iou))
+        assert row.foreground == pytest.approx((truth > 0).mean())
+    present = [i for i in labels if i > 0 and (confusion[i].sum() or confusion[:, i].sum())]
+    dice = f1_score(truths.ravel(), predictions.ravel(), labels=present, average="macro")
+    assert summary["dice_pooled"] == pytest.approx(dice)
+
+
+def test_the_class_table_is_sklearns_and_lies_in_the_run_folder(tiny_pets, tmp_path):
+    run = trained(tiny_pets, tmp_path / "run", target="breed")
+    confusion = analysis.evaluate(run, tiny_pets, scored_at="input", device="cpu", precision="float32").confusion
+    predictions, truths = masks_of(run, tiny_pets)
+    names = class_names("breed", tiny_pets)
+    table = analysis.class_table(confusion, names)
+    precision, recall, dice, support = precision_recall_fscore_support(
+        truths.ravel(), predictions.ravel(), labels=range(len(names)), zero_division=np.nan
+    )
+    assert table["class"].tolist() == list(names)
+    for column, theirs in {"precision": precision, "recall": recall, "share": support / truths.size}.items():
+        np.testing.assert_allclose(table[column], theirs, err_msg=column)
+    occurs = (confusion.sum(0) + confusion.sum(1) > 0).numpy()
+    np.testing.assert_allclose(table["dice"][occurs], np.nan_to_num(dice[occurs]))
+    assert table["dice"][~occurs].isna().all()
+    folder = run.path / "evaluations" / f"{tiny_pets.label}-test-32"
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "classes.csv"), table)
+    kept = pd.read_csv(folder / "confusion.csv")
+    assert kept["truth"].tolist() == list(names) == list(kept.columns[1:])
+    assert kept.to_numpy()[:, 1:].tolist() == confusion.tolist()
+
+
+def test_a_class_that_is_nowhere_has_no_scores_and_a_missed_one_has_zero():
+    confusion = torch.tensor([[90, 0, 0, 2], [5, 0, 0, 3], [0, 0, 0, 0], [0, 0, 0, 0]])
+    table = analysis.class_table(confusion, ("background", "missed", "nowhere", "invented")).set_index("class")
+    assert table.loc["missed", ["dice", "iou", "recall"]].tolist() == [0, 0, 0]
+    assert table.loc["nowhere", ["dice", "iou", "precision", "recall"]].isna().all()
+    assert table.loc["invented", ["dice", "iou", "precision"]].tolist() == [0, 0, 0]
+    assert np.isnan(table.loc["missed", "precision"])
+    assert np.isnan(table.loc["invented", "recall"])
+    assert table["share"].tolist() == [0.92, 0.08, 0, 0]
+
+
+def test_one_foreground_has_a_confusion_too(run, tiny_pets):
+    summary, _, confusion = analysis.evaluate(run, tiny_pets, device="cpu", precision="float32")
+    table = analysis.class_table(confusion, ("background", "pet"))
+    assert table.loc[1, ["dice", "iou"]].tolist() == pytest.approx([summary["dice_pooled"], summary["iou_pooled"]])
+
+
+def test_masks_of_several_classes_are_palette_images_of_their_indices(tiny_pets, tmp_path):
+    run = trained(tiny_pets, tmp_path / "run", target="species")
+    predictor = analysis.load_predictor(run, "cpu", "float32")
+    files = [tiny_pets.image_path(p) for p in tiny_pets.split("test")[:3]]
+    for source, target in zip(files, analysis.predict_files(predictor, files, tmp_path / "masks"), strict=True):
+        expected = predictor.image_logits(read_image(source)).argmax(0).numpy()
+        with Image.open(target) as image:
+            assert image.mode == "P"
+            np.testing.assert_array_equal(np.asarray(image), expected)
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), painting.mask_picture(expected))
+    with pytest.raises(LabError, match="several classes"):
+        list(analysis.predict_files(predictor, files, tmp_path / "shares", probabilities=True))
+    assert not (tmp_path / "shares").exists()
+
+
+def test_case_masks_are_class_indices_or_booleans(run, tiny_pets, tmp_path):
+    names = [tiny_pets.items[p].name for p in tiny_pets.split("test")]
+    several = trained(tiny_pets, tmp_path / "species", target="species")
+    _, predictions, truths = analysis.case_masks(analysis.load_predictor(several, "cpu", "float32"), tiny_pets, names)
+    for found, expected in zip((predictions, truths), masks_of(several, tiny_pets), strict=True):
+        assert found[0].dtype == np.uint8
+        np.testing.assert_array_equal(found, expected)
+    _, predictions, truths = analysis.case_masks(analysis.load_predictor(run, "cpu", "float32"), tiny_pets, names)
+    assert {mask.dtype for mask in (*predictions, *truths)} == {np.dtype(bool)}
+
+
+def test_ignored_pixels_stay_ignored_in_the_masks_of_cases(tiny_pets, tmp_path):
+    run = trained(tiny_pets, tmp_path / "run", target="border_ignored")
+    index = int(tiny_pets.split("test")[0])
+    images, predictions, truths = analysis.case_masks(
+        analysis.load_predictor(run, "cpu"), tiny_pets, [tiny_pets.items[index].name]
+    )
+    border = load_arrays(tiny_pets, 32).trimaps[index] == 3
+    assert predictions[0].dtype == bool
+    np.testing.assert_array_equal(truths[0] == painting.IGNORED, border)
+    gray = images[0].mean(axis=2).astype(np.uint8)[..., None]
+    assert (painting.error_map(images[0], predictions[0], truths[0])[border] == gray[border]).all()
+
+
+def test_a_network_of_several_classes_has_no_foreground_probability(tiny_pets, tmp_path):
+    run = trained(tiny_pets, tmp_path / "run", target="trimap")
+    with pytest.raises(LabError, match="3 classes"):
+        analysis.probabilities(analysis.load_predictor(run, "cpu"), tiny_pets, tiny_pets.split("test"))
+
+
+def test_a_network_is_not_scored_on_data_with_other_classes(tiny_pets, own_pets, tmp_path):
+    from labkit.data import open_pets
+
+    run = trained(tiny_pets, tmp_path / "run", target="breed")
+    fewer = own_pets(24, 6)
+    for path in (fewer / "annotations").glob("*.txt"):
+        lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+        path.write_text("".join(f"{name} {min(int(c), 3)} {s} {b}\n" for name, c, s, b in lines))
+    with pytest.raises(LabError, match="tells 5 classes apart"):
+        analysis.evaluate(run, open_pets(fewer), device="cpu")
+
+
+def test_the_distance_of_mistakes_is_that_of_pet_against_background(tiny_pets, tmp_path):
+    run = trained(tiny_pets, tmp_path / "run", target="species")
+    predictor = analysis.load_predictor(run, "cpu", "float32")
+    table = analysis.error_by_distance(predictor, tiny_pets, tiny_pets.split("test"))
+    predictions, truths = masks_of(run, tiny_pets)
+    assert table["errors"].sum() == ((predictions > 0) != (truths > 0)).sum()
+    assert table["pixels"].sum() == truths.size
+
+
+def test_the_shell_prints_the_table_of_the_classes(tiny_pets, tiny_root, tmp_path):
+    run = trained(tiny_pets, tmp_path / "run", target="species")
+    result = CliRunner().invoke(cli.app, ["evaluate", str(run.path), "--data", str(tiny_root), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    rows = {words[0]: words[1:] for line in result.output.splitlines() if (words := line.split())}
+    assert rows["class"] == ["share", "dice", "iou", "precision", "recall"]
+    kept = pd.read_csv(run.path / "evaluations" / f"{tiny_pets.label}-test-32" / "classes.csv").set_index("class")
+    for name in ("background", "cat", "dog"):
+        assert float(rows[name][0]) == pytest.approx(kept.loc[name, "share"], abs=1e-4)

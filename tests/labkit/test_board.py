@@ -1,0 +1,153 @@
+"""What TensorBoard finds in a run folder, read back by TensorBoard's own reader."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from labkit.data import load_arrays, open_pets
+from labkit.errors import LabError
+from labkit.metrics import predicted_mask
+from labkit.painting import class_overlay, montage
+from labkit.training import Recipe, open_run
+from labkit.training.board import Board
+from tests.labkit.test_training import recipe, trained
+
+PHOTOS = "image, truth, prediction"
+
+
+def read(run: Path) -> EventAccumulator:
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
+    return events.Reload()
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_root, lab_folder, tmp_path_factory):
+    """A run of four epochs, its pets, and what `fit` yielded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_HOME", str(lab_folder))
+        run, pets = tmp_path_factory.mktemp("runs") / "finished", open_pets(tiny_root)
+        return run, pets, trained(recipe(), pets, run)
+
+
+def test_scalars_are_the_history_and_the_gradient_norms(finished):
+    run, _, epochs = finished
+    events = read(run)
+    for key in ("train_loss", "valid_loss", "valid_dice", "valid_iou", "learning_rate", "seconds"):
+        met = [(event.step, event.value) for event in events.Scalars(key)]
+        assert sorted(met) == [(e.epoch, pytest.approx(getattr(e, key), rel=1e-6)) for e in epochs], key
+    for key, of in (("mean", np.mean), ("largest", np.max)):
+        met = {event.step: event.value for event in events.Scalars(f"gradient_norm/{key}")}
+        assert met == {e.epoch: pytest.approx(of(e.gradient_norms), rel=1e-6) for e in epochs}
+
+
+def test_each_epoch_shows_images_truths_and_predictions(finished):
+    run, pets, epochs = finished
+    events, opened = read(run).Images(PHOTOS), open_run(run)
+    assert sorted(event.step for event in events) == [1, 2, 3, 4]
+    best = max(epochs, key=lambda epoch: epoch.valid_dice).epoch  # whose weights are kept
+    shown = next(event for event in events if event.step == best)
+    picture = np.asarray(Image.open(io.BytesIO(shown.encoded_image_string)))
+    arrays, valid, data = load_arrays(pets, 32), pets.split("valid"), opened.recipe.data
+    photos = arrays.images[valid]
+    with torch.no_grad():
+        images = (torch.from_numpy(photos) / 255 - torch.tensor(data.mean)) / torch.tensor(data.std)
+        masks = predicted_mask(opened.model()(images.permute(0, 3, 1, 2).float())).numpy()
+    truths = (arrays.trimaps[valid] != 2).astype(np.uint8)
+    painted = [[class_overlay(p, m) for p, m in zip(photos, of, strict=True)] for of in (truths, masks)]
+    expected = montage([list(photos), *painted])
+    assert picture.shape == expected.shape == (shown.height, shown.width, 3)
+    empty = montage([list(photos), *[list(photos)] * 2])
+    loss, difference = (np.abs(expected - other.astype(int)).mean() for other in (picture, empty))
+    assert loss < 0.5 * difference  # JPEG loses a little; without masks it would be another picture
+
+
+def test_no_more_than_a_handful_is_shown_and_always_the_same(tiny_pets):
+    what = Recipe().changed(data={"image_size": 32})
+    board = Board(torch.nn.Identity(), what, None, load_arrays(tiny_pets, 32), np.arange(3, 24))
+    indices = board._samples.indices.tolist()
+    assert len(indices) == 8
+    assert (indices[0], indices[-1]) == (3, 23)
+    alone = Board(torch.nn.Identity(), what, None, load_arrays(tiny_pets, 32), np.array([5]))
+    assert alone._samples.indices.tolist() == [5]
+
+
+def test_graph_holds_the_networks_own_blocks(finished):
+    graph = read(finished[0]).Graph()
+    names = [node.name for node in graph.node]
+    blocks = {name for name, _ in open_run(finished[0]).model().named_children()}
+    assert blocks
+    assert all(any(f"[{block}]" in name for name in names) for block in blocks)
+
+
+class Untraceable(torch.nn.Module):
+    def forward(self, x):
+        return {"logits": [x, {1, 2}]}
+
+
+def test_network_that_cannot_be_traced_says_so_in_tensorboard_and_trains_all_the_same(tiny_pets, tmp_path, capsys):
+    what = recipe()
+    prepare = type("Where", (), {"device": torch.device("cpu")})()
+    Board(Untraceable(), what, prepare, None, None).write_graph(tmp_path / "tensorboard")
+    tensors = read(tmp_path).Tensors("graph/text_summary")
+    (text,) = tensors[0].tensor_proto.string_val
+    assert text.decode().startswith("unet cannot be traced: ")
+    assert capsys.readouterr().out == ""
+
+
+PROGRAM = textwrap.dedent("""
+    import os, sys
+    from tests.labkit.test_training import recipe
+    from labkit.data import open_pets
+    from labkit.training import board, fit
+
+    write = board._add_photo
+    def dying(*given):
+        if given[-1] == 2:
+            os.kill(os.getpid(), 9)
+        write(*given)
+    board._add_photo = dying
+    list(fit(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
+""")
+
+
+def test_run_killed_while_it_writes_for_tensorboard_has_each_epoch_once_after_resuming(finished, tiny_root, tmp_path):
+    run, pets, _ = finished
+    command = [sys.executable, "-c", PROGRAM, str(tiny_root), str(tmp_path / "run")]
+    repository, environment = Path(__file__).resolve().parents[2], os.environ | {"OMP_NUM_THREADS": "1"}
+    environment |= {"LABKIT_HOME": os.environ.get("LABKIT_HOME", str(tmp_path))}
+    killed = subprocess.run(command, cwd=repository, env=environment, timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(event.step for event in read(tmp_path / "run").Images(PHOTOS)) == [1]
+    trained(recipe(), pets, tmp_path / "run", resume=True)
+    once, unbroken = read(tmp_path / "run"), read(run)
+    for events in (once, unbroken):
+        assert sorted(event.step for event in events.Scalars("train_loss")) == [1, 2, 3, 4]
+    pictures = [{e.step: e.encoded_image_string for e in events.Images(PHOTOS)} for events in (once, unbroken)]
+    assert pictures[0] == pictures[1]  # also that of epoch 2, painted anew from the checkpoint
+    assert once.Graph() == unbroken.Graph()
+
+
+def test_nothing_is_written_where_nothing_is_kept(tiny_pets, monkeypatch):
+    def refused(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(Board, "samples_picture", refused)
+    monkeypatch.setattr(Board, "write_graph", refused)
+    assert len(trained(recipe(training={"epochs": 1}), tiny_pets)) == 1
+
+
+def test_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "tensorboard").write_text("a file, no folder")
+    prepare = type("Where", (), {"device": torch.device("cpu")})()
+    with pytest.raises(LabError, match="tensorboard: could not be written"):
+        Board(torch.nn.Conv2d(3, 1, 1), recipe(), prepare, None, None).write_graph(tmp_path / "tensorboard")

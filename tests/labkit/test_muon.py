@@ -1,0 +1,144 @@
+"""Muon against PyTorch's own, which takes matrices only, against a singular value decomposition and against AdamW."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.models import PatchUNet
+from labkit.training import build_optimizer, build_schedule, parse_recipe
+from labkit.training.muon import Muon, orthogonalized
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 8, 3), nn.Conv2d(8, 6, 1), nn.Conv2d(6, 1, 1)
+    )
+
+
+def fill_gradients(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for p in model.parameters():
+        p.grad = torch.randn(p.shape, generator=generator)
+
+
+@pytest.mark.parametrize("shape", [(8, 36), (36, 8), (16, 16)])
+def test_singular_values_come_near_one_and_directions_stay(shape):
+    torch.manual_seed(1)
+    matrix = torch.randn(shape) @ torch.diag(torch.linspace(0.3, 3.0, shape[1]))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    found = orthogonalized(matrix).float()
+    values = (u.T @ found @ v.T).diagonal()
+    assert values.min() > 0.6
+    assert values.max() < 1.25
+    off_diagonal = u.T @ found @ v.T - torch.diag(values)
+    assert off_diagonal.abs().max() < 0.05
+
+
+def test_a_convolution_steps_as_torchs_muon_steps_its_matrix():
+    model = network()
+    matrices = [nn.Parameter(model[i].weight.detach().flatten(1).clone()) for i in (2, 3)]
+    ours = Muon(model, lr=0.01, weight_decay=0.1)
+    theirs = torch.optim.Muon(matrices, lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    for step in range(4):
+        fill_gradients(model, step)
+        for matrix, i in zip(matrices, (2, 3), strict=True):
+            matrix.grad = model[i].weight.grad.flatten(1).clone()
+        ours.step()
+        theirs.step()
+    for matrix, i in zip(matrices, (2, 3), strict=True):
+        torch.testing.assert_close(model[i].weight.flatten(1), matrix, rtol=1e-6, atol=1e-7)
+
+
+def test_first_last_and_vectors_step_as_in_adamw():
+    model, twin = network(), network()
+    ours = Muon(model, lr=0.01, weight_decay=0.1)
+    ends, vectors = [twin[0].weight, twin[4].weight], [p for p in twin.parameters() if p.ndim == 1]
+    theirs = torch.optim.AdamW(
+        [{"params": ends, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=0.01
+    )
+    for step in range(3):
+        for net, optimizer in ((model, ours), (twin, theirs)):
+            fill_gradients(net, step)
+            optimizer.step()
+    for name, p in twin.named_parameters():
+        changed = dict(model.named_parameters())[name]
+        if name not in ("2.weight", "3.weight"):
+            torch.testing.assert_close(changed, p, msg=name)
+        else:
+            assert not torch.allclose(changed, p)
+
+
+def test_memory_order_changes_nothing():
+    models = [network(), network().to(memory_format=torch.channels_last)]
+    for model in models:
+        optimizer = Muon(model, lr=0.01)
+        fill_gradients(model, 0)
+        for p in model.parameters():
+            p.grad = (
+                p.grad.contiguous(memory_format=torch.channels_last) if p.ndim == 4 and model is models[1] else p.grad
+            )
+        optimizer.step()
+    for one, other in zip(*(m.parameters() for m in models), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_saved_state_goes_on_to_the_bit():
+    model = network()
+    optimizer = Muon(model, lr=0.01, weight_decay=0.1)
+    fill_gradients(model, 0)
+    optimizer.step()
+    twin, again = copy.deepcopy(model), None
+    again = Muon(twin, lr=0.01, weight_decay=0.1)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for net, one in ((model, optimizer), (twin, again)):
+        fill_gradients(net, 1)
+        one.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_a_parameter_without_a_gradient_stays():
+    model = network()
+    before = model[2].weight.detach().clone()
+    fill_gradients(model, 0)
+    model[2].weight.grad = None
+    Muon(model, lr=0.01, weight_decay=0.1).step()
+    assert torch.equal(model[2].weight, before)
+
+
+def test_a_step_without_any_gradient_changes_nothing():
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    Muon(model, lr=0.01, weight_decay=0.1).step()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_recipe_names_it_and_every_schedule_drives_it():
+    for schedule in ("constant", "cosine", "one-cycle"):
+        text = f'[training]\noptimizer = "muon"\nschedule = "{schedule}"\nlearning_rate = 5e-3'
+        table = parse_recipe(text, "test").training
+        model = PatchUNet(widths=(4, 8), blocks=(1, 1))
+        optimizer = build_optimizer(model, table)
+        driven = build_schedule(optimizer, table, 10)
+        assert isinstance(optimizer, Muon)
+        before = [p.detach().clone() for p in model.parameters()]
+        for _ in range(2):
+            model(torch.randn(2, 3, 16, 16)).square().mean().backward()
+            optimizer.step()
+            driven.step()
+        assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+        assert len({group["lr"] for group in optimizer.param_groups}) == 1
+
+
+def test_momentum_is_not_cycled_with_the_rate():
+    table = parse_recipe('[training]\noptimizer = "muon"\nschedule = "one-cycle"', "test").training
+    optimizer = build_optimizer(network(), table)
+    build_schedule(optimizer, table, 10)
+    assert optimizer.momentum == 0.95
+
+
+def test_a_closure_is_refused():
+    with pytest.raises(ValueError, match="takes no closure"):
+        Muon(network(), lr=0.01).step(lambda: 0.0)

@@ -1,0 +1,47 @@
+"""Packages import in one direction only, and no file grows out of reading."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "labkit"
+PACKAGES = ("dataset", "labkit", "course", "benchmarks")
+ORDER = ("errors", "files", "metrics", "painting", "data", "models", "training", "analysis", "curves", "browser", "cli")
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_modules(path: Path) -> list[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return names + [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_imports_only_packages_to_its_left(name):
+    refused = set(PACKAGES[PACKAGES.index(name) + 1 :])
+    for path in sorted((ROOT / name).rglob("*.py")):
+        assert not refused & {module.partition(".")[0] for module in imported_modules(path)}, path
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part(p) in ORDER], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_part_of_labkit_imports_from_parts_to_its_left(path):
+    for module in imported_modules(path):
+        if module.startswith("labkit."):
+            assert ORDER.index(module.split(".")[1]) <= ORDER.index(part(path)), f"imports {module}"
+
+
+def test_what_a_student_reads_is_an_evening_and_no_file_is_long():
+    lines = {p.relative_to(PACKAGE).as_posix(): len(p.read_text().splitlines()) for p in FILES}
+    assert max(lines.values()) <= 260
+    networks = {name: n for name, n in lines.items() if name.startswith("models/")}
+    rest = lines["metrics.py"] + lines["training/loop.py"] + lines["training/losses.py"]
+    # the lab's own networks; the reports', the paper's to the letter, torchvision's encoders, the speedrun's are extra
+    extra = ("models/report_resnet34_unet.py", "models/paper_unet.py", "models/encoder_unet.py", "models/patch_unet.py")
+    assert sum(n for name, n in networks.items() if name not in extra) + rest <= 1010
+    assert sum(networks.values()) + rest <= 1350
