@@ -4,6 +4,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ WRITERS = {"str": str, "int": int, "float": float}
 BAR = "{desc}: cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
 
 
-def notebook_files(only: list[str] = ()) -> list[Path]:
+LAB = ("01", "02", "03", "04", "05")
+"""The chapters of the lab itself; those after them go further."""
+
+
+def notebook_files(only: Sequence[str] = ()) -> list[Path]:
     """The numbered notebooks in order, or those whose names begin with one of `only`."""
     files = sorted((home() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if unknown := [name for name in only if not any(file.stem.startswith(name) for file in files)]:
@@ -115,9 +120,9 @@ def check_kernel() -> None:
         raise LabError(f"the notebooks' kernel `python3` starts {program}, which is not there; {remedy} anew")
 
 
-def refresh(only: list[str] = ()) -> None:
+def refresh(only: Sequence[str] = ()) -> None:
     """Execute the committed notebooks in place on the sample, and keep their outputs without traces of the run."""
-    for path in notebook_files(list(only)):
+    for path in notebook_files(only):
         with tempfile.TemporaryDirectory() as folder:
             notebook = nbformat.read(run_notebook(path, Path(folder), {}), as_version=4)
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -128,7 +133,9 @@ def refresh(only: list[str] = ()) -> None:
         write_text(path, nbformat.writes(notebook) + "\n", replace=True)
 
 
-def run_lab(out: Path, data: str, recipe: str, device: str, only: list[str], given: list[str]) -> Path:
+def run_lab(
+    out: Path, data: str, recipe: str, device: str, only: Sequence[str] = LAB, given: Sequence[str] = ()
+) -> Path:
     """Execute the notebooks in order and write the report page; 05 gets the run that 04 has just made.
 
     Args:
