@@ -7,6 +7,7 @@ carries `RUN_MARK`, or its name and checksum stand in `LEDGER` beside it.
 import errno
 import hashlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

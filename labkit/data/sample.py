@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from labkit.errors import LabError
-from labkit.files import cache_folders, home
+from labkit.files import PARTIAL, cache_folders, home
 
 ARCHIVES = Path(__file__).with_name("archives")
 SHA256 = {
@@ -78,7 +78,7 @@ def _read_archive(name: str) -> bytes:
 
 
 def _unpack(name: str, content: bytes, root: Path) -> None:
-    prefix = f".{name}-unpacking-"
+    prefix = f"{PARTIAL}{name}-"
     for killed in root.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
         shutil.rmtree(killed, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=prefix) as work:
