@@ -110,7 +110,7 @@ def test_color_tells_the_kinds_apart_on_a_known_slide_only(tiles):
 
 
 def test_two_processes_unpack_it_once_and_what_a_killed_one_left_is_cleared(fresh_home):
-    (fresh_home / "dataset" / ".sample-unpacking-killed").mkdir(parents=True)
+    (fresh_home / "dataset" / ".labkit-partial-sample-killed").mkdir(parents=True)
     code = "from labkit.data.sample import unpacked; print((unpacked('sample') / 'unpacked-by-labkit').stat().st_ino)"
     started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in "ab"]
     told = [process.communicate(timeout=120)[0] for process in started]
