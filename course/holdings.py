@@ -9,7 +9,7 @@ from pathlib import Path
 
 from course.checkup import Found
 from labkit.cli.shell import shown_path, some_of
-from labkit.files import home
+from labkit.files import PARTIAL, home
 
 
 def data_sets(data: str) -> Found:
@@ -35,7 +35,7 @@ def data_sets(data: str) -> Found:
         else:
             yield "ok", f"{name}: {len(pets)} pets of {len(pets.breeds)} breeds in {shown_path(folder)}", ""
     dataset = home() / "dataset"
-    for pattern in (".*-fetching", ".*-unpacking-*", "*/.importing-*", "cache/.building-*"):
+    for pattern in (".*-fetching", f"{PARTIAL}*", "*/.importing-*", f"cache/{PARTIAL}*"):
         for left in sorted(dataset.glob(pattern)):
             if _age(left) < 120:
                 yield "ok", f"{shown_path(left)} is being written", ""

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from labkit.errors import LabError
-from labkit.files import PARTIAL, cache_folders, home
+from labkit.files import PARTIAL, cache_folders, cannot_write, home
 
 ARCHIVES = Path(__file__).with_name("archives")
 SHA256 = {
@@ -45,12 +45,12 @@ def unpacked(name: str) -> Path:
                     _unpack(name, content, root)
             return root
         except OSError as error:
-            reasons.append(error.strerror or str(error))
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise LabError(f"{root}: the {name} could not be unpacked ({reasons[-1]}); free the disk") from None
+                raise cannot_write(root, error) from None
+            reasons.append(error.strerror or str(error))
     raise LabError(
-        f"{roots[0]}: the {name} could not be unpacked there ({reasons[0]}) nor in {roots[1]} or {roots[2]}; "
-        "set LABKIT_HOME to a folder that can be written"
+        f"{roots[0]}: cannot be written ({reasons[0]}), nor can {roots[1]} or {roots[2]}; "
+        "set LABKIT_HOME to a folder that you may write to"
     )
 
 

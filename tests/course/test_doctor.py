@@ -213,7 +213,7 @@ def test_damaged_lists_do_not_stop_the_doctor(own_home):
     assert [f for f in findings if f.topic == "tools"]
 
 
-@pytest.mark.parametrize("name", [".sample-unpacking-x1y2", "pets/.importing-ab", "cache/.building-ab-64-c"])
+@pytest.mark.parametrize("name", [".labkit-partial-sample-x1y2", "pets/.importing-ab", "cache/.labkit-partial-ab-64-c"])
 def test_what_was_left_half_done_is_named_unless_it_is_being_written(own_home, name):
     left = own_home / "dataset" / name
     (left / "images").mkdir(parents=True)
