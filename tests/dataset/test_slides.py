@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labkit.data import check_pets, import_groups, open_pets, split_by_group, split_inside_groups
+from labkit.data import check_pets, get_pets, open_pets, split_by_group, split_inside_groups
 from labkit.data.sample import draw_slides
 from labkit.data.sample.slides import CLASSES, draw_tile, prepare_slide
 from labkit.errors import LabError
@@ -63,7 +63,7 @@ def test_more_slides_and_tiles_change_none(root, tmp_path):
 
 
 def test_drawn_slides_are_imported_and_opened(root, tmp_path, lab_home):
-    pets = import_groups(root, tmp_path)
+    pets = get_pets(tmp_path, root)
     assert open_pets(tmp_path).fingerprint == pets.fingerprint
     assert (len(pets), len(pets.breeds), pets.classes) == (180, 15, CLASSES)
     report = check_pets(pets)

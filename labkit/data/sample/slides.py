@@ -166,7 +166,7 @@ def finish(chance: Chance, canvas: Canvas, slide: Slide) -> None:
 
 
 def draw_slides(root: Path | str, groups: int = 15, per_group: int = 12, size: int = 96, seed: int = 0) -> Path:
-    """Draw `per_group` tiles of each of `groups` slides (A, B, ...) and return `root`; see `labkit.data.import_groups`.
+    """Draw `per_group` tiles of each of `groups` slides (A, B, ...) and return `root`; see `labkit.data.get_pets`.
 
     Writes `images/<slide>/<number>.png`, `masks/<slide>/<number>.png` (class indices) and `classes.txt`, whole or
     not at all, into `root`, a new or empty folder. Tiles are `size` pixels high and wide. The same arguments give
