@@ -39,7 +39,10 @@ def data_get(
     pets = get_pets(data, source, count, **options | ({"orientation": orientation} if orientation else {}))
     kind = "images, groups" if pets.classes else "pets, breeds"
     typer.echo(f"{pets.label}: {len(pets)} {kind}: {len(pets.breeds)}, in {pets.folder}")
-    typer.echo(stored_classes(pets).to_string(index=False))
+    table = stored_classes(pets)
+    typer.echo(table.to_string(index=False))
+    if (table["class"] == "(ignored)").any():
+        typer.echo("(ignored) counts in neither loss nor score; --mask-values with all values would make it a class")
 
 
 @data_app.command("check")

@@ -23,14 +23,8 @@ def split_inside_groups(
     """Split every group by itself, so that each is on both sides: `train`, `valid` and `test` -> indices.
 
     A group of n images gives round(n * test_share) of them to the test, at least one and never all when n is 2 or
-    more; `valid` is cut out of the rest. Images of one group are alike, so what is learned of a group in training
+    more; `valid_share` is of all images. Images of one group are alike, so what is learned of a group in training
     helps in its test: such a test says nothing about new groups.
-
-    Args:
-        groups: the group of each image.
-        seed: decides which images.
-        test_share: of the images of each group.
-        valid_share: of all images.
 
     Raises:
         LabError: the shares leave nothing for training, or there are too few images for three parts.

@@ -23,17 +23,15 @@ LISTS = ("list.txt", "trainval.txt", "test.txt")
 def get_pets(data: str | Path = "pets", source: str | Path | None = None, count: int | None = None, **options) -> Pets:
     """Put a data set where `open_pets(data)` finds it; what is there already stays as it is.
 
-    A source (an archive, a folder, or a folder with the two official archives in it) holds the official layout, or
-    images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, each with the files or with folders of
-    groups. `labkit.data.classes.find_classes` says which value in the masks is which class; `classes.txt` beside the
-    folders may name them, the background first. A group takes the place of a breed (see `list_groups`).
-
-    Images of one's own get two splits, the same for the same seed on every machine: `inside-groups`
-    (`split_inside_groups`) and, of 3 groups and more, `by-group` (`split_by_group`); the last is also the official one.
+    A source holds the official layout, or images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, each
+    with the files or with folders of groups, which take the place of breeds (see `list_groups`). `find_classes` says
+    which value in the masks is which class; `classes.txt` beside the folders may name them, the background first.
+    Images of one's own get the split `inside-groups` (`split_inside_groups`) and, of 3 groups and more, `by-group`
+    (`split_by_group`); the last is the official one, too.
 
     Args:
         data: `sample` (drawn), `pets` (fetched by torchvision with its checksums), or a folder to import into.
-        source: take the data from there instead.
+        source: take the data from this archive, this folder, or this folder with the two official archives in it.
         count: how many images the sample shall have.
         options: of the import: `orientation` (`stored` or `exif`) of images whose EXIF turn size cannot judge, and
             `say`, which takes the sentence that counts and names them; of one's own images also `mask_values` and
