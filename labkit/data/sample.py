@@ -86,9 +86,9 @@ def _unpack(name: str, content: bytes, root: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             archive.extractall(fresh, filter="data")
         if name == "slides":  # they are drawn in groups, and brought into the layout as anybody's would be
-            from labkit.data.importing import import_groups
+            from labkit.data.importing import get_pets
 
-            import_groups(fresh, Path(work) / "layout")
+            get_pets(Path(work) / "layout", fresh)
             fresh = Path(work) / "layout"
         (fresh / MARKER).write_text(SHA256[name] + "\n", encoding="utf-8")
         if root.is_dir():  # empty: Windows renames onto no folder
