@@ -1,7 +1,6 @@
 """One training as a job: a plain function of texts, for any process that has labkit and sees the same files."""
 
 import json
-import shutil
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from filelock import FileLock
 from labkit.analysis import evaluate
 from labkit.data import open_pets
 from labkit.errors import LabError
-from labkit.files import write_text
+from labkit.files import RUN_LOCK, clear_run_folder, write_text
 from labkit.models import count_parameters
 from labkit.training import build_network, fit, open_run, parse_recipe, write_json
 
@@ -58,8 +57,8 @@ def run_job(job: Job) -> dict[str, Any]:
         pets, recipe = open_pets(job.data), parse_recipe(job.recipe, job.run)
         if pets.fingerprint != recipe.data.fingerprint:
             raise LabError(f"{pets.folder}: other data than the sweep was started with; start it again")
-        if (run / ".lock").exists():  # a worker that was cut off from the scheduler needs a moment to end
-            with FileLock(run / ".lock", timeout=30):
+        if (run / RUN_LOCK).exists():  # a worker that was cut off from the scheduler needs a moment to end
+            with FileLock(run / RUN_LOCK, timeout=30):
                 pass
         if not finished(job):
             told = {"run": job.run, "worker": worker.address, "epoch": 0}
@@ -90,7 +89,7 @@ def _train_in_notebook(job: Job) -> None:
 
     run, asked = Path(job.run), Path(job.run, "asked.toml")
     if asked.is_file() and asked.read_text(encoding="utf-8") == job.recipe:
-        shutil.rmtree(run)
+        clear_run_folder(run)
     elif (run / "recipe.toml").exists():
         raise LabError(f"{run}: already holds a run that no notebook of this sweep has made; choose another --out")
     write_text(asked, job.recipe)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from labkit.data.pets import Pets
 from labkit.errors import LabError
-from labkit.files import home
+from labkit.files import PARTIAL, cache_folders, home
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _created(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) -> None:
-    prefix = f".building-{image_file.stem}-"
+    prefix = f"{PARTIAL}{image_file.stem}-"
     for killed in image_file.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
         shutil.rmtree(killed, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=image_file.parent, prefix=prefix) as building:
@@ -124,7 +124,7 @@ def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) ->
 
 
 def _cache_folder() -> Path:
-    for folder in (home() / "dataset" / "cache", Path(tempfile.gettempdir()) / f"labkit-cache-{os.getuid()}"):
+    for folder in (home() / "dataset" / "cache", cache_folders()[1]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
