@@ -129,7 +129,7 @@ def data_sets(data: str) -> Iterator[tuple[str, str, str]]:
                 pets = open_pets(name)
                 yield "ok", f"{name}: {len(pets)} pets of {len(pets.breeds)} breeds, fingerprint {pets.fingerprint}", ""
             else:
-                yield "ok", f"{name}: not there{'; it is made on first use' if name == 'sample' else ''}", ""
+                yield "ok", f"{name}: not there{'; it is unpacked on first use' if name == 'sample' else ''}", ""
         except LabError as error:
             yield "broken", str(error), f"labkit data {'check' if there else 'get'} --data {name}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from course import cli, doctor
+from course import doctor
 from labkit.training import Recipe, fit, open_run
 from tests.conftest import draw_pets
 
@@ -25,25 +25,14 @@ def own_home(tmp_path, monkeypatch) -> Path:
     return tmp_path / "lab"
 
 
-@pytest.fixture
-def shell(monkeypatch, capsys):
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["course", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code or 0, capsys.readouterr().out
-
-    return run
-
-
 def one(check, beginning: str, data: str = "sample") -> tuple[str, str, str]:
     """The one finding whose text begins so: level, text, command."""
     (found,) = (finding for finding in check(data) if finding[1].startswith(beginning))
     return found
 
 
-def test_the_report_of_a_fresh_lab_fits_on_a_screen_and_ends_with_what_to_do(own_home, shell):
-    status, out = shell("doctor")
+def test_the_report_of_a_fresh_lab_fits_on_a_screen_and_ends_with_what_to_do(shell, own_home):
+    status, out, _ = shell("doctor")
     lines = out.splitlines()
     assert len(lines) <= 30
     assert {line.split()[0] for line in lines if not line.startswith(" ")} == {
@@ -51,15 +40,15 @@ def test_the_report_of_a_fresh_lab_fits_on_a_screen_and_ends_with_what_to_do(own
     }
     assert f"python {sys.version.split()[0]}" in out
     assert status == any(line.split()[1] == "broken" for line in lines[:-1] if not line.startswith(" "))
-    _, out = shell("doctor", "--data", "pets", "--json")
+    _, out, _ = shell("doctor", "--data", "pets", "--json")
     told = json.loads(out)
     assert {"topic", "level", "text", "do"} == told["findings"][0].keys()
     assert told["next"] == next(f["do"] for f in told["findings"] if f["level"] == "broken" and f["do"])
 
 
-def test_without_torch_the_other_checks_go_on_and_the_doctor_itself_needs_none(own_home, monkeypatch, shell):
+def test_without_torch_the_other_checks_go_on_and_the_doctor_itself_needs_none(shell, own_home, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    status, out = shell("doctor")
+    status, out, _ = shell("doctor")
     assert status == 1
     assert re.search(r"devices +broken could not be checked \(ModuleNotFoundError", out)
     assert "kernel    " in out

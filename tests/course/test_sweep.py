@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from course import cli
 from course.experiments.jobs import TOPIC, Job, finished, run_job
 from course.experiments.plan import load_plan, run_name, with_values
 from course.experiments.sweep import planned_jobs, write_results
@@ -247,20 +246,6 @@ def test_a_damaged_result_is_named(written, tiny_root, lab_home, tmp_path):
 SWEEP = 'recipe = "small"\n[values]\n"training.learning_rate" = [1e-3, 3e-2]\n"training.seed" = [0, 1]\n'
 EPOCHS = 24
 """So many that a kill in the first of them comes in the middle."""
-
-
-@pytest.fixture
-def shell(lab_home, monkeypatch, capsys):
-    """Runs `course ...` in this process; returns status, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["course", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        shown = capsys.readouterr()
-        return stop.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 def test_a_sweep_trains_scores_and_skips_and_one_bad_run_stops_no_other(shell, written, tiny_root, tmp_path):
