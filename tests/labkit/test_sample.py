@@ -14,7 +14,6 @@ import pytest
 
 from labkit.data import check_pets, get_pets, open_pets, sample, split_by_group, split_inside_groups
 from labkit.errors import LabError
-from labkit.files import home
 from tests.labkit.test_survival import mounted
 
 
@@ -173,10 +172,3 @@ def test_other_data_in_its_place_are_never_touched(fresh_home, small_archive):
     assert list(place.parent.iterdir()) == [place]
     with pytest.raises(LabError, match="sample: comes with labkit"):
         get_pets("sample", small_archive)
-
-
-def test_an_installed_copy_keeps_its_files_in_the_cache_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("LABKIT_HOME", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("labkit.files.__file__", str(tmp_path / "site-packages" / "labkit" / "files.py"))
-    assert home() == tmp_path / "labkit"
