@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.cli.shell import shown_path, some_of
+from labkit.cli.shell import shown_path
+from labkit.errors import some_of
 from labkit.files import home
 
 SHOWN = ("torch", "torchvision", "numpy", "jupyterlab", "ipywidgets", "papermill", "distributed")

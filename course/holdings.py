@@ -8,7 +8,8 @@ import tomllib
 from pathlib import Path
 
 from course.checkup import Found
-from labkit.cli.shell import shown_path, some_of
+from labkit.cli.shell import shown_path
+from labkit.errors import some_of
 from labkit.files import home
 
 

@@ -10,7 +10,7 @@ import torch
 
 from labkit.analysis.predictions import Predictor, Watch, load_predictor, predict_batches
 from labkit.data import SPECIES, Pets, mask_from_trimap
-from labkit.errors import LabError
+from labkit.errors import LabError, some_of
 from labkit.files import write_text
 from labkit.metrics import (
     IGNORED,
@@ -76,8 +76,7 @@ def evaluate(
     family, _, part = split.rpartition("/")
     family = family or run.recipe.data.split
     indices = pets.split(part, family)
-    if part != "train":
-        _refuse_trained_images(run, pets, family, part, indices)
+    _refuse_trained_images(run, pets, family, part, indices)
     predictor = load_predictor(run, device, precision)
     result = score(predictor, pets, indices, scored_at, threshold, watch)
     label = {"data": pets.label, "split": part if family == "official" else f"{family}/{part}"}
@@ -117,7 +116,7 @@ def score(
             pairs = [_at_original_size(predictor, pets, logits[i : i + 1], p, threshold) for i, p in enumerate(where)]
         for prediction, truth in pairs:
             counts.append(overlap_counts(prediction, truth, classes).cpu())
-            shares.append(((truth > 0) & (truth != IGNORED)).float().mean((1, 2)).cpu())
+            shares.append(((truth > 0) & (truth != IGNORED)).cpu().double().mean((1, 2)))
             confusion += confusion_matrix(prediction, truth, classes).cpu()
         order.append(where)
     counts, order = torch.cat(counts), torch.cat(order).numpy()
@@ -147,7 +146,7 @@ def image_table(pets: Pets, indices: np.ndarray, counts: torch.Tensor, shares: t
             "species": [SPECIES[pet.species] for pet in items],
             "dice": per_image(dice_score, counts).numpy(),
             "iou": per_image(iou_score, counts).numpy(),
-            "foreground": shares.double().numpy(),
+            "foreground": shares.numpy(),
         }
     )
 
@@ -204,11 +203,11 @@ def _at_original_size(predictor: Predictor, pets: Pets, logits: torch.Tensor, in
 
 def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, indices: np.ndarray) -> None:
     trained_on = run.recipe.data.split
-    if family == trained_on or trained_on not in pets.families():
+    if (family, part) == (trained_on, "train") or trained_on not in pets.families():
         return
-    seen = np.intersect1d(indices, pets.split("train", trained_on))
-    if len(seen):
+    trained = set(pets.parts(trained_on).get("train", ()))
+    if seen := [pets.items[index].name for index in indices if pets.items[index].name in trained]:
         raise LabError(
-            f"{len(seen)} of the {len(indices)} images of {family}/{part} are training images of this run "
-            f"(split {trained_on!r}); a score on them would say nothing"
+            f"{len(seen)} of the {len(indices)} images of {family}/{part} are training images of this run (split "
+            f"{trained_on!r}: {some_of(seen)}); a score on them would say nothing"
         )

@@ -9,7 +9,8 @@ from PIL import Image
 
 from labkit.data.arrays import Arrays, load_arrays
 from labkit.data.images import TRIMAP_VALUES
-from labkit.data.pets import PARTS, SPECIES, Pets
+from labkit.data.lists import SPECIES
+from labkit.data.pets import PARTS, Pets
 
 if TYPE_CHECKING:
     import pandas as pd
