@@ -15,7 +15,7 @@ from labkit.data import open_pets
 from labkit.errors import LabError
 from labkit.files import write_text
 from labkit.models import count_parameters
-from labkit.training import build_network, fit, open_run, parse_recipe, write_json
+from labkit.training import fit, open_run, parse_recipe, write_json
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -112,7 +112,7 @@ def _done(job: Job) -> dict[str, Any]:
         "dice_per_image": summary["dice_per_image"],
         "dice_pooled": summary["dice_pooled"],
         "seconds": round(float(opened.history()["seconds"].sum()), 1),
-        "parameters": count_parameters(build_network(opened.recipe)),
+        "parameters": count_parameters(opened.model()),
     }
     write_json(run / RESULT, {"asked": job.recipe, "row": row})
     return row

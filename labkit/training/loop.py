@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ from labkit.data import (
     color_statistics,
     load_arrays,
 )
+from labkit.errors import LabError
 from labkit.training.board import Board
 from labkit.training.checkpoints import run_in_progress, shortage_told
 from labkit.training.compiling import compiled
@@ -32,7 +34,7 @@ from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import build_average, build_optimizer, build_schedule
 from labkit.training.processes import Processes, join_processes
 from labkit.training.recipe import FIXED_SCALES, Recipe
-from labkit.training.runs import HISTORY, build_network
+from labkit.training.runs import HISTORY, build_network, check_norms, empty_network
 from labkit.training.steps import StepRecorder, Steps, gradient_norm
 from labkit.training.validation import valid_scores
 
@@ -68,18 +70,26 @@ class Epoch:
 
 
 def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:
-    """The recipe with everything filled in that data and machine decide: classes, mean and deviation, precision."""
-    data, chosen = recipe.data, choose_device(device)
-    if data.mean is None or data.std is None:
-        if data.normalize == "dataset":
-            found = color_statistics(load_arrays(pets, data.image_size), pets.split("train", data.split))
-            mean, std = found.mean, found.std
-        else:
-            mean, std = FIXED_SCALES[data.normalize]
-        recipe = recipe.changed(data={"mean": mean, "std": std})
+    """The recipe with everything filled in that data and machine decide: classes, mean and deviation, precision.
+
+    What was filled in for other data, as the fingerprint tells, is found anew.
+
+    Raises:
+        LabError: mean or deviation were written by hand; the target or the lists do not fit the data.
+    """
+    data, chosen, train = recipe.data, choose_device(device), pets.split("train", recipe.data.split)
+    if (data.mean or data.std) and data.fingerprint is None:
+        raise LabError("data.mean, data.std: they are found when a training starts, by data.normalize; leave them out")
+    if data.normalize != "dataset":
+        mean, std = FIXED_SCALES[data.normalize]
+    elif data.fingerprint == pets.fingerprint and data.mean and data.std:
+        mean, std = data.mean, data.std
+    else:
+        found = color_statistics(load_arrays(pets, data.image_size), train)
+        mean, std = found.mean, found.std
     precision = choose_precision(recipe.training.precision, chosen)
     return recipe.changed(
-        data={"fingerprint": pets.fingerprint},
+        data={"mean": mean, "std": std, "fingerprint": pets.fingerprint},
         model={"classes": recipe.resolved_classes(class_names(data.target, pets))},
         training={"precision": precision, "device": str(chosen)},
     )
@@ -125,19 +135,23 @@ def fit(
     recipe = resolve(recipe, pets, device)
     table, chosen = recipe.training, torch.device(recipe.training.device)
     processes = join_processes(chosen)
+    train, valid = (pets.split(part, recipe.data.split) for part in ("train", "valid"))
+    batches = batch_indices(train, table.batch_size)
+    processes.check(len(valid))
+    smallest = min(recipe.size_of_epoch(epoch) for epoch in range(1, table.epochs + 1))
+    check_norms(recipe, min(map(len, batches)) // processes.size, smallest)
     keep_freed_memory(chosen)
     torch.manual_seed(table.seed)
+    goes_on = resume and run is not None and (Path(run) / "last.pt").is_file()
     with shortage_told(recipe, lambda: "nothing was trained"):
-        model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
+        model = (empty_network if goes_on else build_network)(recipe).to(chosen, memory_format=torch.channels_last)
         optimizer = build_optimizer(model, table)
         average = build_average(model, table.ema) if table.ema else None
     judged = average.module if average else model
 
     arrays = load_arrays(pets, recipe.data.image_size)
     prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
-    train, valid = (pets.split(part, recipe.data.split) for part in ("train", "valid"))
-    processes.check(len(valid))
-    steps_per_epoch = -(-len(batch_indices(train, table.batch_size)) // table.accumulate)
+    steps_per_epoch = -(-len(batches) // table.accumulate)
     schedule = build_schedule(optimizer, table, steps_per_epoch * table.epochs)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule} | ({"average": average} if average else {})
     board = Board(judged, recipe, prepare, arrays, valid)
@@ -154,6 +168,9 @@ def fit(
             steps = trainer.epoch(arrays, batch_indices(train, table.batch_size, table.seed, epoch), epoch, watch)
             trained = time.perf_counter() - began
             judge = valid_scores(judged, arrays, valid, prepare, recipe, size, processes)
+            if not math.isfinite(judge["loss"]):
+                rates = f"learning rates up to {max(steps.rates):g}"
+                raise FloatingPointError(f"epoch {epoch}: the validation loss is {judge['loss']:g} after {rates}")
             better = (size, judge["dice"]) > kept.best  # an epoch at a larger size beats all at smaller ones
             record = Epoch(
                 epoch=epoch,

@@ -13,7 +13,7 @@ from labkit.training.loop import Trainer, resolve
 from labkit.training.optimizers import build_optimizer
 from labkit.training.processes import ALONE
 from labkit.training.recipe import Recipe
-from labkit.training.runs import build_network
+from labkit.training.runs import build_network, check_norms
 
 DECAY = 0.9
 """Of the running mean that smooths the losses: it looks back on about ten steps."""
@@ -70,12 +70,13 @@ def _met(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[fl
     """Rates and losses of the steps until the loss bursts."""
     table, chosen = recipe.training, torch.device(recipe.training.device)
     torch.manual_seed(table.seed)
+    arrays, train = load_arrays(pets, recipe.data.image_size), pets.split("train", recipe.data.split)
+    check_norms(recipe, min(map(len, batch_indices(train, table.batch_size))), recipe.size_of_epoch(1))
     model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
     optimizer = build_optimizer(model, table)
     schedule = LambdaLR(optimizer, lambda step: growth ** (step / (steps - 1)))
     prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     trainer = Trainer(recipe, model, model, optimizer, schedule, None, prepare, ALONE)
-    arrays, train = load_arrays(pets, recipe.data.image_size), pets.split("train", recipe.data.split)
 
     rates, losses, epoch, batches = [], [], 0, []
     while len(losses) < steps:

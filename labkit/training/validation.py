@@ -22,7 +22,10 @@ def valid_scores(
     size: int,
     processes: Processes = ALONE,
 ) -> dict[str, float]:
-    """Loss, per-image Dice and IoU of images at `indices`, fed at `size`, scored at the recipe's image size."""
+    """Loss, per-image Dice and IoU of images at `indices`, fed at `size`, scored at the recipe's image size.
+
+    Logits that are not finite make the loss NaN, whatever the loss function makes of them.
+    """
     model.eval()
     loss, sums = LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
     mine = indices[processes.rank :: processes.size]
@@ -35,6 +38,7 @@ def valid_scores(
         logits = resize_logits(logits.float(), masks.shape[-2:])
         counts = overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1]))
         scores = per_image(dice_score, counts).sum(), per_image(iou_score, counts).sum()
-        sums += torch.stack([loss(logits, masks).double() * len(masks), *scores])
+        value = torch.where(torch.isfinite(logits).all(), loss(logits, masks).double(), torch.nan)
+        sums += torch.stack([value * len(masks), *scores])
     loss, dice, iou = (processes.total(sums) / len(indices)).tolist()
     return {"loss": loss, "dice": dice, "iou": iou}

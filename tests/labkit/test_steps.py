@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,17 +41,17 @@ from tests.labkit.test_training import recipe, trained, weights, without_clock
 # --- optimizers
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "radam"])
-def test_fused_steps_are_those_of_the_plain_optimizer(optimizer):
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "radam"])
+def test_fused_steps_are_those_of_the_plain_optimizer(name):
     """PyTorch's loop over single tensors is the oracle; weights in channels-last, as they are trained."""
-    table, kinds = TrainingTable(optimizer=optimizer, learning_rate=0.05, weight_decay=0.1), torch.optim
-    kind = {"sgd": kinds.SGD, "adam": kinds.Adam, "adamw": kinds.AdamW, "radam": kinds.RAdam}[optimizer]
+    table, kinds = TrainingTable(optimizer=name, learning_rate=0.05, weight_decay=0.1), torch.optim
+    kind = {"sgd": kinds.SGD, "adam": kinds.Adam, "adamw": kinds.AdamW, "radam": kinds.RAdam}[name]
     torch.manual_seed(0)
     ours = build_network(resolved()).to(memory_format=torch.channels_last)
     plain = build_network(resolved()).to(memory_format=torch.channels_last)
     plain.load_state_dict(ours.state_dict())
     optimizer = build_optimizer(ours, table)
-    momentum = {"momentum": 0.9, "nesterov": True} if optimizer == "sgd" else {}
+    momentum = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
     oracle = kind(plain.parameters(), lr=0.05, weight_decay=0.1, foreach=False, **momentum)
     images, masks = torch.randn(2, 3, 32, 32), torch.randint(0, 2, (2, 32, 32))
     for _ in range(3):
@@ -59,7 +60,7 @@ def test_fused_steps_are_those_of_the_plain_optimizer(optimizer):
             train_step(network, images.contiguous(memory_format=torch.channels_last), masks, LOSSES["bce"], "float32")
             steps.step()
             steps.zero_grad()
-    assert bool(optimizer.defaults.get("fused")) == (optimizer != "radam")
+    assert bool(optimizer.defaults.get("fused")) == (name != "radam")
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
@@ -328,7 +329,7 @@ PROGRAM = textwrap.dedent("""
 def test_steps_that_a_kill_kept_from_the_table_are_there_after_resuming(tiny_root, tiny_pets, tmp_path):
     """Killed between the checkpoint and the table of the second epoch: the checkpoint has its steps."""
     run, whole = tmp_path / "run", tmp_path / "whole"
-    repository = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    repository = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", PROGRAM, str(tiny_root), str(run)]
     killed = subprocess.run(command, cwd=repository, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
     assert killed.returncode == -signal.SIGKILL
