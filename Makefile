@@ -2,6 +2,8 @@
 PYTHON ?= python3
 DATA ?= sample
 RECIPE ?= quick
+# the chapters of the lab, 01 to 05; LAB=all runs the further ones, too
+LAB ?= main
 DEVICE ?= auto
 BIN := .venv/bin
 # processes of the tests; each computes with one thread, because threads that wait for each other share badly
@@ -20,7 +22,7 @@ setup: .venv/.installed
 
 lab: setup
 	@if [ "$(DATA)" = pets ]; then $(BIN)/labkit data get --data pets; fi
-	$(BIN)/course lab --data "$(DATA)" --recipe "$(RECIPE)" --device "$(DEVICE)"
+	$(BIN)/course lab --data "$(DATA)" --recipe "$(RECIPE)" --device "$(DEVICE)" $(if $(filter all,$(LAB)),--all)
 
 test: setup lint unit notebooks
 
@@ -42,16 +44,18 @@ test-all: setup lint notebooks
 jupyter: setup
 	$(BIN)/jupyter lab notebooks
 
-
 # executes the committed notebooks in place on the sample; after a change in them or in what they show
 refresh: setup
 	$(BIN)/python -c 'from course.lab import refresh; refresh()'
 
-# the lock names versions only, for every platform and Python from 3.11 on; what stands in it already is kept
+# the lock names versions only, for every platform and Python from 3.11 on; what stands in it already is kept, and
+# nothing younger than a week comes in: a bad release is mostly withdrawn by then
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+		--exclude-newer "$$($(BIN)/python -c 'import datetime as d; print(d.date.today() - d.timedelta(days=7))')" \
 		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
+# the environment alone: runs and data are yours
 clean:
-	rm -rf .venv runs
+	rm -rf .venv

@@ -29,7 +29,7 @@ from benchmarks.changes import (
 )
 from benchmarks.timing import Side, interleaved, ratios, seconds, spread
 from benchmarks.ways import labs_optimizer, network
-from labkit.analysis import fold_batch_norm
+from course.compression import fold_batch_norm
 from labkit.models import UNet
 
 

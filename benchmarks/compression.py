@@ -189,7 +189,7 @@ def main() -> None:
         if TABLE.exists():
             old = pd.read_csv(TABLE)
             rows = pd.concat([old[old["width"] != width], rows]).sort_values("width", kind="stable")
-        write_text(TABLE, rows.to_csv(index=False, lineterminator="\n"))
+        write_text(TABLE, rows.to_csv(index=False, lineterminator="\n"), replace=True)
         print(rows[rows["width"] == width].to_string(), flush=True)
 
 

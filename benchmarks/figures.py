@@ -19,7 +19,7 @@ def main() -> None:
         outlined = painting.with_outline(image, truth)
         columns.append([outlined, painting.overlay(image, prediction), painting.error_map(image, prediction, truth)])
     sheet = Image.fromarray(painting.montage(list(zip(*columns, strict=True)), gap=3))
-    with written_whole(home() / "figures" / "predictions.png") as file:
+    with written_whole(home() / "figures" / "predictions.png", replace=True) as file:
         sheet.resize((sheet.width * 2, sheet.height * 2), Image.NEAREST).save(file, format="PNG")
 
 

@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if path.exists():
         old = pd.read_csv(path)
         table = pd.concat([old[~old["what"].isin(table["what"])], table], ignore_index=True)
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_text(path, table.to_csv(index=False, lineterminator="\n"), replace=True)
 
 
 if __name__ == "__main__":

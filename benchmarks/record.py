@@ -46,7 +46,7 @@ def main() -> None:
     if table.exists():
         old = pd.read_csv(table)
         fresh = pd.concat([old[old["recipe"] != given.run.resolve().name], fresh], ignore_index=True)
-    write_text(table, fresh.to_csv(index=False, lineterminator="\n"))
+    write_text(table, fresh.to_csv(index=False, lineterminator="\n"), replace=True)
     print(fresh.to_string())
 
 

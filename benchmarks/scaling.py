@@ -156,7 +156,7 @@ def main() -> None:
     path, table = home() / "records" / "scaling.csv", pd.DataFrame([row | scale for row in rows])
     if path.exists():
         table = pd.concat([pd.read_csv(path), table]).drop_duplicates(["what", "count"], keep="last")
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_text(path, table.to_csv(index=False, lineterminator="\n"), replace=True)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def kept(table: Path, rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.sort_values(
         ["goal", "step", "seed", "seconds"], key=lambda c: c.map(order.index) if c.name == "step" else c
     ).reset_index(drop=True)
-    write_text(table, rows.round({"valid_dice": 5}).to_csv(index=False, lineterminator="\n"))
+    write_text(table, rows.round({"valid_dice": 5}).to_csv(index=False, lineterminator="\n"), replace=True)
     return rows
 
 

@@ -122,7 +122,7 @@ def keep(rows: pd.DataFrame, table: Path, key: list[str]) -> None:
         old = pd.read_csv(table)
         fresh = set(map(tuple, rows[key].astype(str).to_numpy()))
         rows = pd.concat([old[[tuple(r) not in fresh for r in old[key].astype(str).to_numpy()]], rows])
-    write_text(table, rows.to_csv(index=False, lineterminator="\n"))
+    write_text(table, rows.to_csv(index=False, lineterminator="\n"), replace=True)
 
 
 def main() -> None:

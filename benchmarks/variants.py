@@ -85,7 +85,7 @@ def main() -> None:
         if table.exists():
             old = pd.read_csv(table, keep_default_na=False)
             row = pd.concat([old[old["variant"] != label], row], ignore_index=True)
-        write_text(table, row.to_csv(index=False, lineterminator="\n"))
+        write_text(table, row.to_csv(index=False, lineterminator="\n"), replace=True)
         print(row.iloc[-1].to_dict(), flush=True)
 
 

@@ -24,23 +24,26 @@ def lab(
     recipe: Annotated[str, typer.Option(help="What notebook 04 trains with.")] = "quick",
     out: Annotated[Path | None, typer.Option(help="Where the executed notebooks and index.html go.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these notebooks, such as 04 (may be repeated).")] = None,
+    every: Annotated[bool, typer.Option("--all", help="The further chapters, too, after 01 to 05.")] = False,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", "--parameter", help="NAME=VALUE for the notebooks that know NAME.")
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Run all notebooks without a browser and put their figures, tables and formulas into one page.
+    """Run the notebooks without a browser and put their figures, tables and formulas into one page.
 
     Examples:
 
     `course lab`; `course lab --data pets --recipe cpu-128-unet`
 
-    `course lab --only 02 --only 03`
+    `course lab --all`; `course lab --only 02 --only 03`
     """
-    from course.lab import run_lab
+    from course.lab import LAB, run_lab
     from labkit.files import home
 
-    page = run_lab(out or home() / "runs" / "lab", data, recipe, device, only or [], parameter or [])
+    page = run_lab(
+        out or home() / "runs" / "lab", data, recipe, device, only or (() if every else LAB), parameter or ()
+    )
     typer.echo(f"report: {page}")
 
 

@@ -1,26 +1,34 @@
 """Running the notebooks without a browser: papermill, with its parameters checked and its failures in plain words."""
 
 import shutil
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from course.page import write_report
 from labkit.data import open_pets
 from labkit.errors import LabError
-from labkit.files import home, write_text
+from labkit.files import PARTIAL, cannot_write, check_targets, clear_run_folder, home, is_ours, publish, write_text
 from labkit.training import load_recipe
 
 WRITERS = {"str": str, "int": int, "float": float}
 BAR = "{desc}: cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
 
 
-def notebook_files(only: list[str] = ()) -> list[Path]:
+LAB = ("01", "02", "03", "04", "05")
+"""The chapters of the lab itself; those after them go further."""
+
+
+def notebook_files(only: Sequence[str] = ()) -> list[Path]:
     """The numbered notebooks in order, or those whose names begin with one of `only`."""
     files = sorted((home() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if unknown := [name for name in only if not any(file.stem.startswith(name) for file in files)]:
@@ -67,11 +75,13 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress
         LabError: a cell failed; the half-executed copy is kept, and the message names notebook, cell, error.
     """
     known = notebook_parameters(notebook)
-    target = out / notebook.name
+    target, partial = out / notebook.name, out / f"{PARTIAL}{notebook.name}"
+    check_targets([target], [notebook])
+    check_kernel()
     try:
         papermill.execute_notebook(
             notebook,
-            target,
+            partial,
             {name: value for name, value in parameters.items() if name in known},
             kernel_name="python3",
             cwd=notebook.parent,
@@ -79,16 +89,40 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress
             progress_bar=progress and {"desc": notebook.stem, "bar_format": BAR},
         )
     except PapermillExecutionError as error:
+        publish(partial, target)
         raise LabError(
             f"{notebook.name}, cell {error.cell_index + 1} failed: {error.ename}: {_first_line(error.evalue)} "
             f"(the notebook up to there: {target})"
         ) from None
+    except (DeadKernelError, RuntimeError) as error:
+        raise LabError(
+            f"{notebook.name}: its kernel died ({_first_line(str(error))}); is there enough memory? "
+            "`course doctor` looks the machine over"
+        ) from None
+    except OSError as error:
+        raise cannot_write(partial, error) from None
+    publish(partial, target)
     return target
 
 
-def refresh(only: list[str] = ()) -> None:
+def check_kernel() -> None:
+    """Refuse to begin where the kernel `python3` cannot start.
+
+    Raises:
+        LabError: there is no such kernel, or its Python is gone.
+    """
+    remedy = f"`{sys.executable} -m ipykernel install --sys-prefix --name python3` makes it"
+    try:
+        program = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    except NoSuchKernel:
+        raise LabError(f"the notebooks' kernel `python3` is not installed; {remedy}") from None
+    if shutil.which(program) is None:
+        raise LabError(f"the notebooks' kernel `python3` starts {program}, which is not there; {remedy} anew")
+
+
+def refresh(only: Sequence[str] = ()) -> None:
     """Execute the committed notebooks in place on the sample, and keep their outputs without traces of the run."""
-    for path in notebook_files(list(only)):
+    for path in notebook_files(only):
         with tempfile.TemporaryDirectory() as folder:
             notebook = nbformat.read(run_notebook(path, Path(folder), {}), as_version=4)
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -96,14 +130,17 @@ def refresh(only: list[str] = ()) -> None:
         for cell in notebook.cells:
             for trace in ("papermill", "execution"):
                 cell.metadata.pop(trace, None)
-        write_text(path, nbformat.writes(notebook) + "\n")
+        write_text(path, nbformat.writes(notebook) + "\n", replace=True)
 
 
-def run_lab(out: Path, data: str, recipe: str, device: str, only: list[str], given: list[str]) -> Path:
+def run_lab(
+    out: Path, data: str, recipe: str, device: str, only: Sequence[str] = LAB, given: Sequence[str] = ()
+) -> Path:
     """Execute the notebooks in order and write the report page; 05 gets the run that 04 has just made.
 
     Args:
-        out: folder for the executed notebooks, the run and `index.html`; an earlier lab there is replaced.
+        out: folder for the executed notebooks, the run and `index.html`. What an earlier lab has written there is
+            replaced; a file that is not known to be from one stops the command before it begins.
         data: `sample`, `pets` or a folder.
         recipe: what 04 trains with.
         device: `auto`, `cpu`, `cuda` ...
@@ -118,10 +155,16 @@ def run_lab(out: Path, data: str, recipe: str, device: str, only: list[str], giv
     load_recipe(recipe)  # a wrong name or key is said now, not three notebooks later
     pets = open_pets(data if data in ("sample", "pets") else Path(data).resolve())
     out = out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    for old in (*out.glob("[0-9][0-9]_*.ipynb"), out / "index.html"):
-        old.unlink(missing_ok=True)
-    shutil.rmtree(out / "run", ignore_errors=True)
+    old = [*out.glob("[0-9][0-9]_*.ipynb"), out / "index.html"]
+    check_targets([*(out / path.name for path in notebooks), out / "index.html"], notebook_files())
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path in filter(is_ours, old):
+            path.unlink()
+    except OSError as error:
+        raise cannot_write(out, error) from None
+    if (out / "run").exists():
+        clear_run_folder(out / "run")
 
     recipe_file = Path(recipe).resolve()
     shared = {
@@ -132,7 +175,7 @@ def run_lab(out: Path, data: str, recipe: str, device: str, only: list[str], giv
     began, executed = time.perf_counter(), []
     for notebook in notebooks:
         # 04 writes its run there, 05 reads it; without 04 it keeps to the committed weights
-        run = {"run": str(out / "run")} if notebook.stem[:2] == "04" or (out / "run").is_dir() else {}
+        run = {"run": str(out / "run")} if notebook.stem[:2] == "04" or (out / "run" / "recipe.toml").is_file() else {}
         executed.append(run_notebook(notebook, out, shared | run | parameters))
     return write_report(out, executed, pets.label, recipe, time.perf_counter() - began)
 

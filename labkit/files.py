@@ -1,13 +1,37 @@
-"""Where the lab keeps its files, and how it writes them: whole or not at all."""
+"""Where labkit keeps its files, and how it writes them: whole or not at all, and never over a file of the user's.
 
+labkit replaces or deletes a file only where it is known to have written it: the file lies in a run folder, which
+carries `RUN_MARK`, or its name and checksum stand in `LEDGER` beside it.
+"""
+
+import errno
+import hashlib
 import os
-import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from labkit.errors import LabError
+
+LEDGER = ".labkit-written"
+"""Names the files of its folder that labkit wrote, as `sha256sum` does: a file changed since is the user's."""
+RUN_MARK = ".labkit-run"
+"""Marks a run folder: what bears there the name of a run's file is labkit's to replace."""
+RUN_LOCK = ".labkit-lock"
+RUN_FILES = (
+    "recipe.toml",
+    "environment.json",
+    "history.csv",
+    "steps.csv",
+    "best.safetensors",
+    "last.pt",
+    "result.json",
+)
+EVALUATION_FILES = ("summary.json", "images.csv", "classes.csv", "confusion.csv")
+PARTIAL = ".labkit-partial-"
+"""How temporary files begin that a killed process may leave behind."""
 
 
 def home() -> Path:
@@ -16,40 +40,171 @@ def home() -> Path:
     return Path(named).expanduser().resolve() if named else Path(__file__).resolve().parent.parent
 
 
-@contextmanager
-def written_whole(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a file that appears under `path` only when it is complete and on disk.
+def cannot_write(path: Path, error: OSError) -> LabError:
+    """The error's cause and its own remedy, in one sentence."""
+    remedy = {
+        errno.ENOSPC: "free the disk or choose a folder on another one",
+        errno.EDQUOT: "free some of your quota or choose a folder on another disk",
+        errno.EACCES: "choose a folder that you may write to",
+        errno.EPERM: "choose a folder that you may write to",
+        errno.EROFS: "choose a folder on a disk that can be written",
+        errno.EEXIST: "a file lies where a folder is needed, choose another folder",
+        errno.ENOTDIR: "a file lies where a folder is needed, choose another folder",
+        errno.EISDIR: "a folder lies where a file is needed, choose another name",
+        errno.ENAMETOOLONG: "choose a shorter name",
+    }.get(error.errno, "choose another folder")
+    return LabError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
-    What is written goes to a temporary file in the same folder, is flushed to disk, and is renamed over
-    `path` on leaving the block; after an exception the old file is untouched and nothing is left behind.
+
+def is_ours(path: Path) -> bool:
+    """Whether labkit is known to have written this file, and nobody has changed it since."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    if _in_run(path):
+        return True
+    try:
+        with open(path, "rb") as file:
+            line = _line(hashlib.file_digest(file, "sha256"), path)
+        return line in (path.parent / LEDGER).read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError:
+        return False
+
+
+def check_targets(targets: Iterable[Path], inputs: Iterable[Path] = (), option: str = "--out") -> None:
+    """Refuse targets before the first of them is written.
 
     Raises:
-        LabError: the folder cannot be written to, or the disk is full.
+        LabError: a target is an input, two targets are one file, or a file is there that labkit has not written.
+    """
+    sources, seen = {_identity(path) for path in inputs}, {}
+    for target in targets:
+        identity = _identity(target)
+        if identity in sources:
+            raise LabError(f"{target}: is an input, and the result would replace it; choose another {option}")
+        if identity in seen:
+            raise LabError(f"{target}: two results would be written there; choose another {option} for one of them")
+        seen[identity] = target
+        refuse_foreign(target, option)
+
+
+def refuse_foreign(target: Path, option: str = "--out") -> None:
+    """Refuse to replace a file that labkit has not written, or that was changed since.
+
+    Raises:
+        LabError: there is such a file.
+    """
+    if os.path.lexists(target) and not is_ours(target):
+        raise LabError(
+            f"{target}: is there already, and labkit has not written it as it is now; move it away or choose another "
+            f"{option}"
+        )
+
+
+@contextmanager
+def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> Iterator[IO[Any]]:
+    """Open a file that appears under `path` only when it is complete and on disk.
+
+    What is written goes to a temporary file in the same folder, is flushed to disk, noted in the folder's ledger, and
+    renamed to `path` on leaving the block; after an exception the old file is untouched and nothing is left behind.
+
+    Args:
+        path: where; its folder is made.
+        mode: `wb` or `w`.
+        replace: the file that is there shall be replaced, whoever wrote it.
+
+    Raises:
+        LabError: a file is there that is not labkit's, the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
+    if not replace:
+        refuse_foreign(path, "place for it")
+    temporary = path.parent / f"{PARTIAL}{path.name}.{uuid.uuid4().hex[:8]}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise LabError(
-            f"{path}: cannot be written ({error.strerror}); free the disk or choose another folder"
-        ) from None
-    try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise LabError(
-            f"{path}: could not be written ({error.strerror}); the file there before is untouched"
-        ) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
 
 
-def write_text(path: Path, text: str) -> None:
+def publish(temporary: Path, path: Path) -> None:
+    """Note a finished file in the ledger of its folder, then give it its name."""
+    if not _in_run(path):
+        with open(temporary, "rb") as file:
+            line = _line(hashlib.file_digest(file, "sha256"), path)
+        with open(path.parent / LEDGER, "a", encoding="utf-8") as ledger:
+            ledger.write(line)
+    os.replace(temporary, path)
+
+
+def write_text(path: str | Path, text: str, replace: bool = False) -> None:
     """Write a text file whole or not at all (see `written_whole`)."""
-    with written_whole(path, "w") as file:
+    with written_whole(path, "w", replace) as file:
         file.write(text)
+
+
+def claim_run_folder(path: Path) -> None:
+    """Make a folder a run folder: it is new, or holds no file that bears the name of a run's.
+
+    Raises:
+        LabError: there is such a file, and labkit has not written it; the folder cannot be written to.
+    """
+    names = (*RUN_FILES, RUN_LOCK, "tensorboard", "evaluations")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if (path / RUN_MARK).is_file():
+            return
+        if foreign := [name for name in names if os.path.lexists(path / name)]:
+            raise LabError(
+                f"{path / foreign[0]}: is not known to be of a run of labkit (no {RUN_MARK} lies beside it), and a "
+                f"training would replace it; choose another --run, or make an empty file {RUN_MARK} if it is of a run"
+            )
+        (path / RUN_MARK).touch()
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def clear_run_folder(path: Path) -> None:
+    """Delete a run's own files, so that another run can begin there; what the user has put beside them stays.
+
+    Raises:
+        LabError: there are such files, but it is not known that labkit has written them.
+    """
+    claim_run_folder(path)
+    files = [path / name for name in RUN_FILES] + [*path.glob("tensorboard/events.out.tfevents.*")]
+    files += [file for file in path.glob("evaluations/*/*") if file.name in EVALUATION_FILES]
+    try:
+        for file in files:
+            file.unlink(missing_ok=True)
+        for folder in (*path.glob("evaluations/*"), path / "evaluations", path / "tensorboard"):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def _in_run(path: Path) -> bool:
+    """Whether a path is that of a run's file, or of an evaluation's in `evaluations/<name>/` of a run."""
+    folder = path.absolute().parent
+    if path.name in EVALUATION_FILES and folder.parent.name == "evaluations":
+        return (folder.parent.parent / RUN_MARK).is_file()
+    return path.name in RUN_FILES and (folder / RUN_MARK).is_file()
+
+
+def _line(digest: Any, path: Path) -> str:
+    return f"{digest.hexdigest()}  {path.name}\n"
+
+
+def _identity(path: Path) -> str:
+    """The same for all names of one file, also of one that is not there yet."""
+    try:
+        found = os.stat(path)
+        return f"{found.st_dev}:{found.st_ino}"
+    except OSError:
+        return os.path.normcase(os.path.realpath(path))

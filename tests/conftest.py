@@ -1,7 +1,9 @@
 """What several test files need: a small data set drawn here, and the real one where its archives lie."""
 
+import importlib
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
@@ -101,6 +103,21 @@ def own_pets(tmp_path, lab_home) -> Callable[..., Path]:
         return draw_pets(tmp_path / "own", count, tests) / "oxford-iiit-pet"
 
     return draw
+
+
+@pytest.fixture
+def shell(lab_home, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Runs `labkit ...` or `course ...` in this process; returns status, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        program = "course" if words[0] in ("lab", "sweep", "doctor") else "labkit"
+        monkeypatch.setattr(sys, "argv", [program, *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            importlib.import_module(f"{program}.cli").main()  # typer ends every command with SystemExit
+        shown = capsys.readouterr()
+        return stop.value.code or 0, shown.out, shown.err
+
+    return run
 
 
 def real_archive(name: str) -> Path:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from course.checks.verdict import as_array, call, expect, passed
-from labkit.analysis import quantize
+from course.compression import quantize
 
 
 def int8_weights(answer: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:

@@ -13,7 +13,7 @@ from labkit import __version__
 from labkit.analysis import evaluate
 from labkit.data import open_pets
 from labkit.errors import LabError
-from labkit.files import write_text
+from labkit.files import RUN_LOCK, claim_run_folder, write_text
 from labkit.models import count_parameters
 from labkit.training import fit, open_run, parse_recipe, write_json
 
@@ -120,8 +120,8 @@ def _done(job: Job) -> dict[str, Any]:
 
 def _wait_for(run: Path) -> None:
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        with FileLock(run / ".lock").acquire(timeout=PATIENCE):
+        claim_run_folder(run)
+        with FileLock(run / RUN_LOCK).acquire(timeout=PATIENCE):
             pass
     except Timeout:
         raise LabError(f"{run}: another process is training there; wait for it, then start the sweep again") from None

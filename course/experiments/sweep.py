@@ -9,11 +9,11 @@ import pandas as pd
 
 from course.experiments.cluster import check_workers, connected, default_workers
 from course.experiments.jobs import TOPIC, Job, finished, run_job
+from course.experiments.plan import Plan, PlannedRun
 from course.lab import notebook_files
 from labkit.data import Pets, class_names, data_root, open_pets
 from labkit.errors import Interrupted, LabError
 from labkit.files import home, write_text
-from labkit.training import Plan, PlannedRun
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -25,7 +25,7 @@ from labkit.metrics import (
     resize_logits,
     soft_dice,
 )
-from labkit.training import LOSSES, Run, write_json
+from labkit.training import LOSSES, Run, choose_device, choose_precision, write_json
 
 SCORED_AT = ("input", "original")
 
@@ -64,8 +64,8 @@ def evaluate(
         threshold: probability above which a pixel is foreground; networks of several classes have none.
         device: `auto`, `cpu`, `cuda` ...
         precision: `auto`, `float32` or `bfloat16`.
-        keep: write `evaluations/<data>-<split>-<size>/` into the run folder: `summary.json`, `images.csv`,
-            `classes.csv` (see `class_table`) and `confusion.csv`.
+        keep: write `summary.json`, `images.csv`, `classes.csv` (see `class_table`) and `confusion.csv` into the run
+            folder, in the folder that `evaluation_folder` names.
         watch: wraps the batches, such as `tqdm`.
 
     Raises:
@@ -79,7 +79,9 @@ def evaluate(
     _refuse_trained_images(run, pets, family, part, indices)
     predictor = load_predictor(run, device, precision)
     result = score(predictor, pets, indices, scored_at, threshold, watch)
-    label = {"data": pets.label, "split": part if family == "official" else f"{family}/{part}"}
+    label = {"data": pets.label, "fingerprint": pets.fingerprint}
+    label |= {"split": part if family == "official" else f"{family}/{part}"}
+    label |= {"threshold": threshold, "precision": predictor.precision}
     result = result._replace(summary=label | result.summary)
     if keep and run.is_folder:
         folder, names = evaluation_folder(run, result.summary), predictor.class_names(pets)
@@ -93,9 +95,17 @@ def evaluate(
 
 
 def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
-    """`evaluations/<data>-<split>-<size>` in the run folder."""
+    """`evaluations/<data>-<split>-<size>` in the run folder; what is not the default stands behind it.
+
+    Data other than those of the training bear a part of their fingerprint, since two folders may have one name.
+    """
     size = "original" if summary["scored_at"] == "original" else summary["input_size"]
-    return run.path / "evaluations" / f"{summary['data']}-{summary['split'].replace('/', '-')}-{size}"
+    same = summary["fingerprint"] == run.recipe.data.fingerprint
+    data = summary["data"] if same else f"{summary['data']}-{summary['fingerprint'][:8]}"
+    usual = choose_precision("auto", choose_device("auto"))
+    more = "" if summary["threshold"] == 0.5 else f"-threshold-{summary['threshold']:g}"
+    more += "" if summary["precision"] == usual else f"-{summary['precision']}"
+    return run.path / "evaluations" / f"{data}-{summary['split'].replace('/', '-')}-{size}{more}"
 
 
 def score(

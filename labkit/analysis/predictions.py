@@ -1,5 +1,6 @@
 """From a run to the logits of its network, for images of a data set or files of the user's own."""
 
+import glob
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from labkit.data import (
     resize_image,
 )
 from labkit.errors import LabError
-from labkit.files import written_whole
+from labkit.files import check_targets, written_whole
 from labkit.metrics import foreground_logit, predicted_mask, resize_logits
 from labkit.painting import CLASS_COLORS
 from labkit.training import Recipe, Run, autocast, choose_device, choose_precision
@@ -91,9 +92,30 @@ def predict_batches(
         yield predictor.logits(images), masks, batch.indices
 
 
+def image_files(named: Iterable[str | Path]) -> list[Path]:
+    """Files as they are named, those that match a pattern that no shell has expanded, and the images in a folder.
+
+    Raises:
+        LabError: there is no such file, nothing matches, or a folder holds no image.
+    """
+    files: list[Path] = []
+    for path in map(Path, named):
+        if path.is_dir():
+            endings = Image.registered_extensions()
+            found = [file for file in sorted(path.iterdir()) if file.suffix.lower() in endings]
+        elif not path.exists() and glob.has_magic(str(path)):
+            found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        else:
+            found = [path] if path.exists() else []
+        if not found:
+            raise LabError(f"{path}: no image there; name images, a folder of them, or a pattern such as 'pets/*.jpg'")
+        files += found
+    return files
+
+
 def predict_files(
     predictor: Predictor,
-    images: Iterable[Path],
+    images: Iterable[str | Path],
     out: Path,
     threshold: float = 0.5,
     probabilities: bool = False,
@@ -106,31 +128,29 @@ def predict_files(
 
     Args:
         predictor: from `load_predictor`.
-        images: image files.
+        images: image files, folders, or patterns (see `image_files`).
         out: the folder; made when missing.
         threshold: probability above which a pixel is foreground.
         probabilities: write `<name>-probability.png` too, probability 0 to 1 as 0 to 255.
         watch: wraps the files, such as `tqdm`.
 
     Raises:
-        LabError: a file is missing or no image, two of them would be written to one mask, or probabilities are
-            asked of a network of several classes.
+        LabError: a file is missing or no image; a mask would replace an image, another mask, or a file that labkit has
+            not written; probabilities are asked of a network of several classes.
     """
     if probabilities and predictor.recipe.model.classes > 2:
         raise LabError("--probabilities: only for networks with a foreground; this one has several classes")
-    files = [Path(path) for path in images]
-    stems = [path.stem for path in files]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise LabError(f"two images are called {twice[0]!r} and would write one mask; predict them into two folders")
+    files, out = image_files(images), Path(out)
+    kinds = ("", "-probability") if probabilities else ("",)
+    check_targets((out / f"{path.stem}{kind}.png" for path in files for kind in kinds), files)
     for path in watch(files):
         logits = predictor.image_logits(read_image(path))[None]
         mask = predicted_mask(logits, threshold)[0].cpu().numpy().astype(np.uint8)
-        target = Path(out) / f"{path.stem}.png"
+        target = out / f"{path.stem}.png"
         _write_png(target, Image.fromarray(mask * 255) if logits.shape[1] <= 2 else _palette_image(mask))
         if probabilities:
             share = foreground_logit(logits).sigmoid()[0].cpu().numpy()
-            picture = Image.fromarray((share * 255).round().astype(np.uint8))
-            _write_png(Path(out) / f"{path.stem}-probability.png", picture)
+            _write_png(out / f"{path.stem}-probability.png", Image.fromarray((share * 255).round().astype(np.uint8)))
         yield target
 
 

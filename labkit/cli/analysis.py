@@ -52,7 +52,7 @@ def evaluate(
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder, or a weights file.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, a folder of them, or a pattern.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probability pictures too.")] = False,

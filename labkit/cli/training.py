@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labkit.cli.curves import check_picture, save_picture
+from labkit.cli.curves import check_figure, save_figure
 from labkit.cli.shell import Data, Device, bar
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def find_rate(
     `labkit find-rate default --data pets --figure rates.png`
     """
     if figure is not None:
-        check_picture(figure)
+        check_figure(figure, "--figure")
     from labkit.data import open_pets
     from labkit.training import find_learning_rate, load_recipe
 
@@ -174,5 +174,5 @@ def find_rate(
     if figure is not None:
         from labkit.curves import rate_sweep
 
-        save_picture(rate_sweep(sweep), figure)
+        save_figure(rate_sweep(sweep), figure)
         typer.echo(f"drawn in:  {figure}")

@@ -12,6 +12,7 @@ from labkit.data.augment import (
     spatial_matrices,
 )
 from labkit.data.checking import Report, check_pets
+from labkit.data.dataset import PetDataset
 from labkit.data.groups import split_by_group, split_inside_groups
 from labkit.data.images import read_image, read_trimap
 from labkit.data.importing import get_pets, import_groups
@@ -30,6 +31,7 @@ __all__ = [
     "Batch",
     "ColorStatistics",
     "Pet",
+    "PetDataset",
     "Pets",
     "Preparation",
     "RedrawCount",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from labkit.data.pets import Pets
 from labkit.errors import LabError
-from labkit.files import home
+from labkit.files import PARTIAL, home
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _created(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) -> None:
-    prefix = f".building-{image_file.stem}-"
+    prefix = f"{PARTIAL}{image_file.stem}-"
     for killed in image_file.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
         shutil.rmtree(killed, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=image_file.parent, prefix=prefix) as building:

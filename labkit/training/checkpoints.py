@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from labkit.errors import Interrupted, LabError
-from labkit.files import write_text
+from labkit.files import PARTIAL, RUN_LOCK, cannot_write, claim_run_folder, write_text
 from labkit.training.board import Board
 from labkit.training.compiling import compiler_complaint
 from labkit.training.hardware import environment
@@ -159,14 +159,14 @@ def run_in_progress(
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        held = FileLock(path / ".lock").acquire(timeout=0)
+        claim_run_folder(path)
+        held = FileLock(path / RUN_LOCK).acquire(timeout=0)
     except Timeout:
         raise LabError(f"{path}: another process is training there; wait for it or choose another --run") from None
     except OSError as error:
-        raise LabError(f"{path}: cannot be written ({error.strerror}); choose another --run") from None
+        raise cannot_write(path, error) from None
     with held:
-        for half_written in path.glob(".*.*.*"):  # by a process that was killed; nobody else is at work here
+        for half_written in path.glob(f"{PARTIAL}*"):  # by a process that was killed; nobody else is at work here
             half_written.unlink()
         yield
 

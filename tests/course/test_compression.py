@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from labkit import models
-from labkit.analysis import (
+from course.compression import (
     STORAGES,
     agreement,
     compressed,
@@ -20,6 +19,7 @@ from labkit.analysis import (
     restored_weights,
     stored_weights,
 )
+from labkit import models
 from labkit.errors import LabError
 
 KERNELS = arrays.arrays(

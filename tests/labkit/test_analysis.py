@@ -71,9 +71,10 @@ def test_every_test_image_is_scored_and_every_number_is_sklearns(run, tiny_pets)
 
 
 def test_the_summary_has_the_designs_keys_and_lies_in_the_run_folder(run, tiny_pets):
-    summary, table, _ = analysis.evaluate(run, tiny_pets, device="cpu", precision="float32")
+    summary, table, _ = analysis.evaluate(run, tiny_pets, device="cpu")
     assert list(summary) == [
-        *("data", "split", "images", "input_size", "scored_at", "loss", "dice_per_image", "dice_pooled"),
+        *("data", "fingerprint", "split", "threshold", "precision", "images", "input_size", "scored_at", "loss"),
+        *("dice_per_image", "dice_pooled"),
         *("iou_per_image", "iou_pooled", "dice_soft_batch"),
     ]
     folder = run.path / "evaluations" / f"{tiny_pets.label}-test-32"
@@ -93,7 +94,7 @@ def test_at_the_original_size_logits_are_enlarged_and_then_cut(run, tiny_pets):
         mask = F.interpolate(logits, size=trimap.shape, mode="bilinear", align_corners=False)[0, 0] > 0
         assert dice == pytest.approx(f1_score((trimap != 2).ravel(), mask.numpy().ravel()), abs=1e-6)
     assert summary["scored_at"] == "original"
-    assert (run.path / "evaluations" / f"{tiny_pets.label}-test-original" / "summary.json").exists()
+    assert json.loads((analysis.evaluation_folder(run, summary) / "summary.json").read_text()) == summary
 
 
 def test_a_weights_file_alone_gives_the_same_scores_and_keeps_nothing(run, tiny_pets, tmp_path):
@@ -144,7 +145,7 @@ def test_two_images_of_one_name_do_not_overwrite_each_others_mask(run, tiny_pets
     (tmp_path / "b").mkdir()
     copy = tmp_path / "b" / source.name
     copy.write_bytes(source.read_bytes())
-    with pytest.raises(LabError, match="would write one mask"):
+    with pytest.raises(LabError, match="two results would be written there"):
         list(analysis.predict_files(analysis.load_predictor(run, "cpu"), [source, copy], tmp_path / "masks"))
     assert not (tmp_path / "masks").exists()
 
@@ -211,8 +212,8 @@ def test_every_score_of_several_classes_is_sklearns(tiny_pets, tmp_path, target)
 
 def test_the_class_table_is_sklearns_and_lies_in_the_run_folder(tiny_pets, tmp_path):
     run = trained(tiny_pets, tmp_path / "run", target="breed")
-    confusion = analysis.evaluate(run, tiny_pets, scored_at="input", device="cpu", precision="float32").confusion
-    predictions, truths = masks_of(run, tiny_pets)
+    scored = analysis.evaluate(run, tiny_pets, scored_at="input", device="cpu", precision="float32")
+    confusion, (predictions, truths) = scored.confusion, masks_of(run, tiny_pets)
     names = class_names("breed", tiny_pets)
     table = analysis.class_table(confusion, names)
     precision, recall, dice, support = precision_recall_fscore_support(
@@ -224,7 +225,7 @@ def test_the_class_table_is_sklearns_and_lies_in_the_run_folder(tiny_pets, tmp_p
     occurs = (confusion.sum(0) + confusion.sum(1) > 0).numpy()
     np.testing.assert_allclose(table["dice"][occurs], np.nan_to_num(dice[occurs]))
     assert table["dice"][~occurs].isna().all()
-    folder = run.path / "evaluations" / f"{tiny_pets.label}-test-32"
+    folder = analysis.evaluation_folder(run, scored.summary)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "classes.csv"), table)
     kept = pd.read_csv(folder / "confusion.csv")
     assert kept["truth"].tolist() == list(names) == list(kept.columns[1:])

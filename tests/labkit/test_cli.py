@@ -12,26 +12,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import course.cli
 from labkit import cli
 from labkit.cli.training import train
 from labkit.errors import Interrupted
 from labkit.models import build_model, count_parameters
 from labkit.training import open_run
 from labkit.training.hardware import has_bfloat16
-
-
-@pytest.fixture
-def shell(lab_home, monkeypatch, capsys):
-    """Runs `labkit ...` in this process; returns status, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["labkit", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()  # typer ends every command with SystemExit, also a good one
-        shown = capsys.readouterr()
-        return stop.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture
@@ -43,12 +30,14 @@ def recipe(tmp_path):
 
 def test_every_command_explains_itself_with_an_example():
     data = [["data", verb] for verb in ("get", "check", "stats")]
-    training = (["find-rate"], ["train"], ["curves"], ["sweep"])
-    for words in (*data, ["models"], *training, ["evaluate"], ["predict"], ["lab"], ["doctor"]):
-        result = CliRunner().invoke(cli.app, [*words, "--help"])
-        assert result.exit_code == 0
-        assert "Example" in result.output, words
-        assert f"labkit {' '.join(words)}" in result.output, words
+    labkits = (*data, ["models"], ["find-rate"], ["train"], ["curves"], ["evaluate"], ["predict"])
+    courses = (["lab"], ["sweep"], ["doctor"])
+    for program, app, commands in (("labkit", cli.app, labkits), ("course", course.cli.app, courses)):
+        for words in commands:
+            result = CliRunner().invoke(app, [*words, "--help"])
+            assert result.exit_code == 0
+            assert "Example" in result.output, words
+            assert f"{program} {' '.join(words)}" in result.output, words
 
 
 def test_the_whole_way_from_data_to_masks(shell, recipe, tiny_root, tmp_path):

@@ -19,7 +19,6 @@ from course import figures as plots
 from labkit.cli.training import epoch_line, epoch_printer
 from labkit.errors import LabError
 from labkit.training import Epoch, in_words, open_run, publish, seconds_left
-from tests.labkit.test_cli import shell  # noqa: F401 (a fixture)
 from tests.labkit.test_training import recipe, trained
 
 
@@ -217,7 +216,7 @@ def test_more_runs_than_can_be_told_apart_are_refused(runs):
 
 
 @pytest.mark.parametrize(("name", "beginning"), [("curves.png", b"\x89PNG"), ("curves.svg", b"<?xml")])
-def test_shell_draws_runs_into_a_file_of_its_ending(shell, runs, tmp_path, name, beginning):  # noqa: F811
+def test_shell_draws_runs_into_a_file_of_its_ending(shell, runs, tmp_path, name, beginning):
     words = (runs / "short", runs / "published.safetensors", "--over", "seconds", "--out", tmp_path / name)
     status, out, err = shell("curves", *words)
     assert status == 0, err
@@ -225,11 +224,11 @@ def test_shell_draws_runs_into_a_file_of_its_ending(shell, runs, tmp_path, name,
     assert (tmp_path / name).read_bytes().startswith(beginning)
 
 
-def test_shell_says_what_is_wrong_in_one_sentence(shell, runs, tmp_path):  # noqa: F811
+def test_shell_says_what_is_wrong_in_one_sentence(shell, runs, tmp_path):
     bare = tmp_path / "bare.safetensors"
     bare.write_bytes((runs / "short" / "best.safetensors").read_bytes())
     for words, sentence in (
-        ((runs / "short", "--out", "curves.gif"), "pictures are .png or .svg"),
+        ((runs / "short", "--out", "curves.gif"), "figures are .png or .svg"),
         ((tmp_path / "nowhere",), "no such run folder or weights file"),
         ((bare,), "no history.csv there"),
     ):

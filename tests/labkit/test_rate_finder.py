@@ -13,7 +13,6 @@ from labkit.errors import LabError
 from labkit.training import find_learning_rate, range_test
 from labkit.training.range_test import _judged, running_mean
 from tests.labkit.test_cli import recipe as recipe_file  # noqa: F401 (a fixture)
-from tests.labkit.test_cli import shell  # noqa: F401 (a fixture)
 from tests.labkit.test_training import recipe, trained
 
 
@@ -121,4 +120,4 @@ def test_shell_prints_and_draws_the_suggestion(shell, recipe_file, tiny_root, tm
     assert picture.read_text().lstrip().startswith("<?xml")
     status, _, err = shell(*words, "--figure", tmp_path / "rates.gif")
     assert status == 1
-    assert "pictures are .png or .svg" in err
+    assert "figures are .png or .svg" in err

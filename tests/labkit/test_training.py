@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from labkit.data import Pets, Preparation, load_arrays, open_pets
 from labkit.errors import LabError
-from labkit.files import written_whole
+from labkit.files import claim_run_folder, written_whole
 from labkit.metrics import dice_score, overlap_counts, per_image
 from labkit.training import (
     HISTORY,
@@ -92,7 +92,7 @@ def test_training_learns_to_find_the_drawn_pets(tiny_pets):
 
 def test_run_folder_holds_what_the_design_names(finished):
     run, _ = finished
-    names = {path.name for path in run.iterdir() if path.name != ".lock"}
+    names = {path.name for path in run.iterdir() if not path.name.startswith(".labkit-")}
     tables = {"history.csv", "steps.csv"}
     assert names == tables | {"recipe.toml", "environment.json", "best.safetensors", "last.pt", "tensorboard"}
     assert json.loads((run / "environment.json").read_text())["torch"] == torch.__version__.partition("+")[0]
@@ -426,7 +426,7 @@ class Wicked:
 
 def test_checkpoint_that_would_run_code_is_refused(finished, tiny_pets, tmp_path, monkeypatch):
     run = tmp_path / "run"
-    run.mkdir()
+    claim_run_folder(run)
     monkeypatch.chdir(tmp_path)
     state = load_checkpoint(finished[0] / "last.pt")
     for content in (pickle.dumps(Wicked(), protocol=2), None):
@@ -442,12 +442,14 @@ def test_checkpoint_that_would_run_code_is_refused(finished, tiny_pets, tmp_path
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_cut_checkpoint_is_refused(share, finished, tiny_pets, tmp_path):
     content = (finished[0] / "last.pt").read_bytes()
+    claim_run_folder(tmp_path)
     (tmp_path / "last.pt").write_bytes(content[: int(share * len(content))])
     with pytest.raises(LabError, match=r"last\.pt"):
         trained(recipe(), tiny_pets, tmp_path, resume=True)
 
 
 def test_checkpoint_of_something_else_is_refused(tiny_pets, tmp_path):
+    claim_run_folder(tmp_path)
     save_checkpoint(tmp_path / "last.pt", {"state_dict": {}})
     with pytest.raises(LabError, match=r"last\.pt"):
         trained(recipe(), tiny_pets, tmp_path, resume=True)
@@ -527,7 +529,7 @@ def test_killed_writer_leaves_the_old_file(tmp_path):
         import sys, time
         from pathlib import Path
         from labkit.files import written_whole
-        with written_whole(Path(sys.argv[1]), "w") as file:
+        with written_whole(Path(sys.argv[1]), "w", replace=True) as file:
             file.write("half of the n")
             file.flush()
             print("writing", flush=True)
@@ -545,7 +547,7 @@ def test_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path):
     path.write_text("old")
 
     def fail():
-        with written_whole(path, "w") as file:
+        with written_whole(path, "w", replace=True) as file:
             file.write("half of the n")
             raise KeyError
 
