@@ -15,7 +15,7 @@ from labkit.data import open_pets
 from labkit.errors import LabError
 from labkit.files import RUN_LOCK, claim_run_folder, write_text
 from labkit.models import count_parameters
-from labkit.training import fit, open_run, parse_recipe, write_json
+from labkit.training import epochs, open_run, parse_recipe, write_json
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -101,7 +101,7 @@ def _done(job: Job) -> dict[str, Any]:
             _train_in_notebook(job, run)
         else:
             _tell(job, 0)
-            for epoch in fit(recipe, pets, run, device=job.device, resume=True):
+            for epoch in epochs(recipe, pets, run, device=job.device, resume=True):
                 _tell(job, epoch.epoch)
     opened = open_run(run)
     summary = evaluate(opened, pets, job.split, device=job.device).summary

@@ -1,20 +1,23 @@
 """A run folder while its training goes on: locked, begun or taken up again, added to after each epoch."""
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from labkit.data import Pets
 from labkit.errors import Interrupted, LabError
 from labkit.files import PARTIAL, RUN_LOCK, cannot_write, claim_run_folder, write_text
 from labkit.training.board import Board
 from labkit.training.compiling import compiler_complaint
 from labkit.training.hardware import environment
+from labkit.training.memory import shortage_told
 from labkit.training.processes import Processes
 from labkit.training.recipe import Recipe, parse_recipe
 from labkit.training.runs import load_checkpoint, save_checkpoint, save_weights, write_history, write_json, write_steps
@@ -111,6 +114,29 @@ class RunInProgress:
         return f"{epochs} kept in {self.path}"
 
 
+_unfinished: WeakValueDictionary[Path, Iterator[Any]] = WeakValueDictionary()
+
+
+def closing_the_earlier(epochs: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Let a training end one in the same run folder that this process has left half-way, as a notebook's cell may.
+
+    A generator that nobody goes on with would hold the folder's lock for as long as a variable or a traceback holds it.
+    """
+
+    @wraps(epochs)
+    def begin(recipe: Recipe, pets: Pets, run: str | Path | None = None, **options: Any) -> Iterator[Any]:
+        training = epochs(recipe, pets, run, **options)
+        if run is not None:
+            place = Path(run).expanduser().resolve()
+            if earlier := _unfinished.pop(place, None):
+                with suppress(ValueError):  # it is at work at this moment: the lock will say so
+                    earlier.close()
+            _unfinished[place] = training
+        return training
+
+    return begin
+
+
 @contextmanager
 def run_in_progress(
     path: str | Path | None,
@@ -145,7 +171,7 @@ def run_in_progress(
         except FloatingPointError as error:
             raise LabError(f"{error}; lower it ({run.remark()})") from None
         except KeyboardInterrupt:
-            how = "go on with --resume, in a notebook with fit(..., resume=True)"
+            how = "go on with --resume, in a notebook with resume=True"
             raise Interrupted(f"{run.remark()}; {how}" if run.history and path else run.remark()) from None
         except RuntimeError as error:
             if recipe.training.compile and (complaint := compiler_complaint(error)):
@@ -194,39 +220,4 @@ def _first_difference(old: Recipe, new: Recipe) -> str | None:
         for key in (*one, *(key for key in other if key not in one)):
             if key not in ("device", "compile") and one.get(key) != other.get(key):
                 return f"{table}.{key} is {one.get(key)!r} there and {other.get(key)!r} here"
-    return None
-
-
-@contextmanager
-def shortage_told(recipe: Recipe, remark: Callable[[], str]) -> Iterator[None]:
-    """A lack of memory becomes a `LabError` of one sentence: what to try, and what is kept."""
-    try:
-        yield
-    except RuntimeError as error:
-        if (lacking := shortage(error)) is None:
-            raise
-        raise LabError(f"out of memory ({lacking}); {with_less_memory(recipe)} ({remark()})") from None
-
-
-def with_less_memory(recipe: Recipe) -> str:
-    """What to try when the memory does not suffice."""
-    table = recipe.training
-    if table.batch_size == 1:
-        return "try a smaller data.image_size or a narrower network"
-    smaller = table.batch_size // 2
-    return (
-        f"try training.batch_size = {smaller} with training.accumulate = "
-        f"{table.accumulate * table.batch_size // smaller}, which keeps the effective batch"
-    )
-
-
-def shortage(error: RuntimeError) -> str | None:
-    """How much memory was asked for and was not there, from PyTorch's own words; None if it is another error."""
-    text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        asked = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", text)
-        free = re.search(r"of which ([\d.]+ [KMG]iB) is free", text)
-        return f"{asked[1] if asked else 'more'} more asked for" + (f", {free[1]} free" if free else "")
-    if asked := re.search(r"you tried to allocate (\d+) bytes", text):
-        return f"{int(asked[1]) / 2**30:.1f} GiB more asked for"
     return None

@@ -27,10 +27,11 @@ from labkit.data import (
 )
 from labkit.errors import LabError
 from labkit.training.board import Board
-from labkit.training.checkpoints import run_in_progress, shortage_told
+from labkit.training.checkpoints import closing_the_earlier, run_in_progress
 from labkit.training.compiling import compiled
 from labkit.training.hardware import autocast, choose_device, choose_precision, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
+from labkit.training.memory import shortage_told
 from labkit.training.optimizers import build_average, build_optimizer, build_schedule
 from labkit.training.processes import Processes, join_processes
 from labkit.training.recipe import FIXED_SCALES, Recipe
@@ -38,12 +39,12 @@ from labkit.training.runs import HISTORY, build_network, check_norms, empty_netw
 from labkit.training.steps import StepRecorder, Steps, gradient_norm
 from labkit.training.validation import valid_scores
 
-Watch = Callable[[Iterable[Batch], int], Iterable[Batch]]
+Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What `fit` yields after each epoch."""
+    """What `epochs` yields after each epoch."""
 
     epoch: int
     seconds: float
@@ -106,16 +107,17 @@ def train_step(
     return value.detach()
 
 
-def fit(
+@closing_the_earlier
+def epochs(
     recipe: Recipe,
     pets: Pets,
     run: str | Path | None = None,
     *,
     device: str = "auto",
     resume: bool = False,
-    watch: Watch = lambda batches, epoch: batches,
+    progress: Progress = lambda batches, epoch: batches,
 ) -> Iterator[Epoch]:
-    """Train a network; yields one record an epoch, so that whoever iterates draws, prints or stops.
+    """Train a network; yields one record an epoch, so that whoever iterates draws, prints or stops. `fit` does all.
 
     Under `torchrun` every process takes its part of each batch, and the first one writes.
 
@@ -125,7 +127,7 @@ def fit(
         run: the run folder to write; None writes nothing.
         device: `auto`, `cpu`, `cuda` ...
         resume: go on after the last epoch of the run folder; begin where there is none yet.
-        watch: wraps the batches of each epoch, such as a progress bar: `watch(batches, epoch)`.
+        progress: wraps the batches of each epoch, such as a progress bar: `progress(batches, epoch)`.
 
     Raises:
         LabError: the run folder holds a run already, or one of another recipe, or another process trains there;
@@ -165,7 +167,7 @@ def fit(
             began = time.perf_counter()
             torch.manual_seed(table.seed * 1_000_003 + epoch)  # dropout, the same in a resumed run
             size = recipe.size_of_epoch(epoch)
-            steps = trainer.epoch(arrays, batch_indices(train, table.batch_size, table.seed, epoch), epoch, watch)
+            steps = trainer.epoch(arrays, batch_indices(train, table.batch_size, table.seed, epoch), epoch, progress)
             trained = time.perf_counter() - began
             judge = valid_scores(judged, arrays, valid, prepare, recipe, size, processes)
             if not math.isfinite(judge["loss"]):
@@ -204,7 +206,7 @@ class Trainer:
     prepare: Preparation
     processes: Processes
 
-    def epoch(self, arrays: Arrays, batches: list[np.ndarray], epoch: int, watch: Watch) -> Steps:
+    def epoch(self, arrays: Arrays, batches: list[np.ndarray], epoch: int, progress: Progress) -> Steps:
         """Train on every batch once; returns what its steps were, read from the device when the last one is done.
 
         Raises:
@@ -214,7 +216,7 @@ class Trainer:
         loss, steps = LOSSES[table.loss], StepRecorder(epoch, table.accumulate)
         shares = self.processes.share(batches)
         self.model.train()
-        for number, batch in enumerate(watch(batch_loader(arrays, shares), epoch), start=1):
+        for number, batch in enumerate(progress(batch_loader(arrays, shares), epoch), start=1):
             images, masks = self.prepare(batch, self.recipe.data.augment, table.seed, epoch, size)
             images = images.contiguous(memory_format=torch.channels_last)
             together = min(table.accumulate, len(batches) - (number - 1) // table.accumulate * table.accumulate)

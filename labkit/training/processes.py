@@ -52,6 +52,11 @@ class Processes:
             dist.all_reduce(value)
         return value
 
+    def wait(self) -> None:
+        """Wait until every process has come this far."""
+        if self.size > 1:
+            dist.barrier()
+
     def same_buffers(self, model: nn.Module) -> None:
         """Give every process the first one's buffers, such as the running averages of batch norm."""
         if self.size > 1:

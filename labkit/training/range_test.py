@@ -8,8 +8,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from labkit.data import Pets, Preparation, batch_indices, load_arrays
 from labkit.errors import LabError
-from labkit.training.checkpoints import shortage_told
 from labkit.training.loop import Trainer, resolve
+from labkit.training.memory import shortage_told
 from labkit.training.optimizers import build_optimizer
 from labkit.training.processes import ALONE
 from labkit.training.recipe import Recipe

@@ -16,7 +16,7 @@ from filelock import FileLock
 from course import checkup, holdings
 from course.doctor import examine
 from labkit import cli
-from labkit.training import Recipe, fit, open_run
+from labkit.training import Recipe, epochs, open_run
 from tests.conftest import draw_pets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -248,7 +248,7 @@ def test_an_unfinished_run_is_named_and_the_command_finishes_it(own_home, shell)
         data={"image_size": 32}, model={"width": 4, "depth": 2}, training={"epochs": 3, "precision": "float32"}
     )
     run = own_home / "runs" / "my sweep" / "first"
-    for _ in fit(recipe, open_pets("pets"), run, device="cpu"):
+    for _ in epochs(recipe, open_pets("pets"), run, device="cpu"):
         break  # stopped after its first epoch
     text, level, do = one(found(holdings.runs()), "lab/runs/my sweep/first")
     assert (text, level) == ("lab/runs/my sweep/first: 1 of 3 epochs", "note")

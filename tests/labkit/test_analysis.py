@@ -36,9 +36,7 @@ def trained(pets, folder, **data):
     recipe = parse_recipe(RECIPE, "a test")
     if data:
         recipe = recipe.changed(data=data, training={"loss": "cross-entropy+dice"})
-    for _ in fit(recipe, pets, folder, device="cpu"):
-        pass
-    return open_run(folder)
+    return fit(recipe, pets, folder, device="cpu")
 
 
 @pytest.fixture
@@ -117,9 +115,7 @@ def test_images_that_were_trained_on_are_not_scored_under_another_split(own_pets
     for part, chosen in {"train": names[:16], "valid": names[16:20], "test_unet": names[20:]}.items():
         (mine / f"{part}.txt").write_text("\n".join(chosen))
     pets = open_pets(folder)
-    for _ in fit(parse_recipe(RECIPE, "a test").changed(data={"split": "mine"}), pets, tmp_path / "run", device="cpu"):
-        pass
-    opened = open_run(tmp_path / "run")
+    opened = fit(parse_recipe(RECIPE, "a test").changed(data={"split": "mine"}), pets, tmp_path / "run", device="cpu")
     summary, *_ = analysis.evaluate(opened, pets, "test_unet", device="cpu")
     assert (summary["images"], summary["split"]) == (4, "mine/test_unet")
     with pytest.raises(LabError, match="training images of this run"):

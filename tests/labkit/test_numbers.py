@@ -17,7 +17,6 @@ from labkit.training import Recipe, find_learning_rate, loop, open_run, publish,
 from labkit.training.recipe import FIXED_SCALES
 from labkit.training.runs import check_norms
 from tests.labkit.test_cli import recipe as recipe_file  # noqa: F401 (a fixture)
-from tests.labkit.test_cli import shell  # noqa: F401 (a fixture)
 from tests.labkit.test_processes import train  # noqa: F401 (a fixture)
 from tests.labkit.test_training import recipe, trained
 
@@ -221,9 +220,9 @@ def no_network(monkeypatch):
 def test_only_the_start_of_a_training_asks_for_imagenets_weights(no_network, tiny_pets, tmp_path):
     model = {"name": "encoder_unet", "encoder": "resnet18", "pretrained": True}
     what = Recipe().changed(data={"image_size": 32}, model=model, training={"epochs": 2, "batch_size": 8})
-    epochs = loop.fit(what, tiny_pets, tmp_path / "run", device="cpu")
-    next(epochs)
-    epochs.close()
+    records = loop.epochs(what, tiny_pets, tmp_path / "run", device="cpu")
+    next(records)
+    records.close()
     assert no_network == ["DEFAULT"]
     run = open_run(tmp_path / "run")
     assert run.recipe.model.pretrained is True

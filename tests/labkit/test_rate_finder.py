@@ -75,9 +75,9 @@ def test_it_goes_by_the_first_size_and_adds_up_the_batches_of_a_step(tiny_pets, 
     monkeypatch.setattr(
         range_test.Trainer,
         "epoch",
-        lambda self, arrays, batches, epoch, watch: (
+        lambda self, arrays, batches, epoch, progress: (
             seen.append((self.recipe.size_of_epoch(epoch), [len(batch) for batch in batches]))
-            or step(self, arrays, batches, epoch, watch)
+            or step(self, arrays, batches, epoch, progress)
         ),
     )
     table = {"sizes": [[32, 1], [48, 1]], "epochs": 2, "batch_size": 4, "accumulate": 2}

@@ -25,7 +25,7 @@ from labkit.training import (
     build_network,
     build_optimizer,
     build_schedule,
-    fit,
+    epochs,
     loop,
     open_run,
     parse_recipe,
@@ -72,9 +72,9 @@ def resolved():
 def test_a_checkpoint_of_an_older_optimizer_setting_is_taken_up(tiny_pets, tmp_path):
     """Runs that began before the steps were fused, and before steps were kept, go on."""
     what, run = recipe(), tmp_path / "run"
-    epochs = fit(what, tiny_pets, run, device="cpu")
-    next(epochs)
-    epochs.close()
+    records = epochs(what, tiny_pets, run, device="cpu")
+    next(records)
+    records.close()
     state = load_checkpoint(run / "last.pt")
     for group in state["optimizer"]["param_groups"]:
         group |= {"fused": None, "foreach": True}
@@ -238,13 +238,13 @@ def test_patience_counts_from_the_first_epoch_at_full_size(tiny_pets, monkeypatc
 def test_a_run_that_stopped_early_stays_stopped_and_is_what_it_was(tiny_pets, tmp_path, monkeypatch):
     what, run = recipe(training={"epochs": 7, "patience": 3}), tmp_path / "run"
     with_scores(monkeypatch, SCORES)
-    epochs = []
+    records = []
     for stop in (2, 4, 9):
-        for epoch in fit(what, tiny_pets, run, device="cpu", resume=True):
-            epochs.append(epoch.epoch)
+        for epoch in epochs(what, tiny_pets, run, device="cpu", resume=True):
+            records.append(epoch.epoch)
             if epoch.epoch == stop:
                 break
-    assert epochs == [1, 2, 3, 4, 5]
+    assert records == [1, 2, 3, 4, 5]
     before = (run / "last.pt").read_bytes()
     assert trained(what, tiny_pets, run, resume=True) == []
     assert (run / "last.pt").read_bytes() == before
@@ -288,9 +288,9 @@ def test_compiled_training_is_the_plain_one_and_keeps_the_names_of_its_weights(q
 
 def test_a_run_moves_to_a_machine_without_a_compiler(quick_compiler, tiny_pets, tmp_path):
     what = recipe(training={"compile": True, "epochs": 2})
-    epochs = fit(what, tiny_pets, tmp_path / "run", device="cpu")
-    next(epochs)
-    epochs.close()
+    records = epochs(what, tiny_pets, tmp_path / "run", device="cpu")
+    next(records)
+    records.close()
     assert len(trained(what.changed(training={"compile": False}), tiny_pets, tmp_path / "run", resume=True)) == 1
 
 
@@ -313,7 +313,7 @@ PROGRAM = textwrap.dedent("""
     import os, sys
     from tests.labkit.test_training import recipe
     from labkit.data import open_pets
-    from labkit.training import checkpoints, fit
+    from labkit.training import checkpoints, epochs
 
     write, kept = checkpoints.write_steps, []
     def dying(path, steps):
@@ -322,7 +322,7 @@ PROGRAM = textwrap.dedent("""
             os.kill(os.getpid(), 9)
         write(path, steps)
     checkpoints.write_steps = dying
-    list(fit(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
+    list(epochs(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
 """)
 
 
@@ -334,9 +334,9 @@ def test_steps_that_a_kill_kept_from_the_table_are_there_after_resuming(tiny_roo
     killed = subprocess.run(command, cwd=repository, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
     assert killed.returncode == -signal.SIGKILL
     assert pd.read_csv(run / "steps.csv")["epoch"].tolist() == [1, 1]
-    epochs = fit(recipe(), tiny_pets, run, device="cpu", resume=True)
-    third = next(epochs)
-    epochs.close()
+    records = epochs(recipe(), tiny_pets, run, device="cpu", resume=True)
+    third = next(records)
+    records.close()
     assert third.epoch == 3
     expected = trained(recipe(), tiny_pets, whole)
     assert without_clock([third]) == without_clock(expected[2:3])

@@ -24,7 +24,7 @@ from labkit.training import (
     build_network,
     build_optimizer,
     build_schedule,
-    fit,
+    epochs,
     loop,
     open_run,
     parse_recipe,
@@ -50,7 +50,7 @@ def recipe(**tables: dict) -> Recipe:
 
 
 def trained(what: Recipe, pets: Pets, run=None, **more) -> list:
-    return list(fit(what, pets, run, device="cpu", **more))
+    return list(epochs(what, pets, run, device="cpu", **more))
 
 
 def without_clock(epochs) -> list[dict]:
@@ -185,8 +185,8 @@ def test_test_images_are_never_asked_for(tiny_pets, monkeypatch, tmp_path):
     asked, split = [], Pets.split
     monkeypatch.setattr(Pets, "split", lambda self, part, *rest: asked.append(part) or split(self, part, *rest))
     seen = []
-    watch = lambda batches, epoch: (seen.extend(b.indices.tolist()) or b for b in batches)  # noqa: E731
-    trained(recipe(training={"epochs": 1}), tiny_pets, tmp_path / "run", watch=watch)
+    progress = lambda batches, epoch: (seen.extend(b.indices.tolist()) or b for b in batches)  # noqa: E731
+    trained(recipe(training={"epochs": 1}), tiny_pets, tmp_path / "run", progress=progress)
     assert set(asked) == {"train", "valid"}
     assert sorted(seen) == sorted(split(tiny_pets, "train").tolist())
 
@@ -235,19 +235,19 @@ VARIANTS = {
 def test_resumed_run_ends_bit_for_bit_as_the_unbroken_one(variant, tiny_pets, tmp_path):
     what = recipe(**VARIANTS[variant])
     unbroken = trained(what, tiny_pets, tmp_path / "unbroken")
-    epochs = []
+    records = []
     for stop in (1, 3, 4):  # started three times, the last time to the end
-        for epoch in fit(what, tiny_pets, tmp_path / "broken", device="cpu", resume=True):
+        for epoch in epochs(what, tiny_pets, tmp_path / "broken", device="cpu", resume=True):
             torch.rand(epoch.epoch)  # whoever watches may draw random numbers
-            epochs.append(epoch)
+            records.append(epoch)
             if epoch.epoch == stop:
                 break
-    assert without_clock(epochs) == without_clock(unbroken)
+    assert without_clock(records) == without_clock(unbroken)
     for name in ("model", *(["average"] if "ema" in VARIANTS[variant].get("training", {}) else [])):
         assert equal_weights(weights(tmp_path / "broken", name), weights(tmp_path / "unbroken", name))
     best = [load_file(tmp_path / run / "best.safetensors") for run in ("broken", "unbroken")]
     assert equal_weights(*best)
-    assert [row.row() for row in epochs] == open_run(tmp_path / "broken").history().to_dict("records")
+    assert [row.row() for row in records] == open_run(tmp_path / "broken").history().to_dict("records")
 
 
 def test_finished_run_resumes_to_nothing(finished, tiny_pets):
@@ -266,7 +266,7 @@ PROGRAM = textwrap.dedent("""
     sys.path.insert(0, sys.argv[4])
     from tests.labkit.test_training import recipe
     from labkit.data import open_pets
-    from labkit.training import fit
+    from labkit.training import epochs
     import labkit.training.checkpoints as checkpoints
 
     at, keep = sys.argv[3], getattr(checkpoints, sys.argv[3])
@@ -276,7 +276,7 @@ PROGRAM = textwrap.dedent("""
         import time
         time.sleep(600)
     setattr(checkpoints, at, hanging)
-    list(fit(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu"))
+    list(epochs(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu"))
 """)
 
 
@@ -560,5 +560,7 @@ def test_folder_that_cannot_be_written_is_named(tiny_pets, tmp_path):
     (tmp_path / "taken").write_text("a file, no folder")
     seen = []
     with pytest.raises(LabError, match="taken"):
-        trained(recipe(), tiny_pets, tmp_path / "taken" / "run", watch=lambda batches, epoch: seen.append(1) or batches)
+        trained(
+            recipe(), tiny_pets, tmp_path / "taken" / "run", progress=lambda batches, epoch: seen.append(1) or batches
+        )
     assert not seen  # before an epoch is trained for nothing
