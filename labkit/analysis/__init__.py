@@ -1,4 +1,4 @@
-"""Room 05: run folder -> predictions -> tables."""
+"""Analysis: run folder -> predictions -> tables."""
 
 from labkit.analysis.anatomy import NetworkCosts, latency, network_costs, scale_name, stage_costs
 from labkit.analysis.cases import case_masks, error_by_distance, probabilities

@@ -1,4 +1,4 @@
-"""Single images: their masks for pictures, their probabilities, and where in them the mistakes lie."""
+"""Single images: their masks for figures, their probabilities, and where in them the mistakes lie."""
 
 from collections.abc import Iterable
 

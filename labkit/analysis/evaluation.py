@@ -1,4 +1,4 @@
-"""A run's scores on one part of a split, image by image: the only place where test images are met."""
+"""A run's scores on one part of a split, image by image: the only place where test images are used."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from labkit.analysis.predictions import Predictor, Watch, load_predictor, predict_batches
+from labkit.analysis.predictions import Predictor, Progress, load_predictor, predict_batches
 from labkit.data import SPECIES, Pets, mask_from_trimap
 from labkit.errors import LabError, some_of
 from labkit.files import write_text
@@ -52,7 +52,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "auto",
     keep: bool = True,
-    watch: Watch = iter,
+    progress: Progress = iter,
 ) -> Evaluation:
     """Score a run and keep the result in its folder (nothing is kept for a weights file alone).
 
@@ -66,7 +66,7 @@ def evaluate(
         precision: `auto`, `float32` or `bfloat16`.
         keep: write `summary.json`, `images.csv`, `classes.csv` (see `class_table`) and `confusion.csv` into the run
             folder, in the folder that `evaluation_folder` names.
-        watch: wraps the batches, such as `tqdm`.
+        progress: wraps the batches, such as `tqdm`.
 
     Raises:
         LabError: there is no such split, it holds images that the run was trained on, or the data have other classes.
@@ -78,7 +78,7 @@ def evaluate(
     indices = pets.split(part, family)
     _refuse_trained_images(run, pets, family, part, indices)
     predictor = load_predictor(run, device, precision)
-    result = score(predictor, pets, indices, scored_at, threshold, watch)
+    result = score(predictor, pets, indices, scored_at, threshold, progress)
     label = {"data": pets.label, "fingerprint": pets.fingerprint}
     label |= {"split": part if family == "official" else f"{family}/{part}"}
     label |= {"threshold": threshold, "precision": predictor.precision}
@@ -109,7 +109,12 @@ def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
 
 
 def score(
-    predictor: Predictor, pets: Pets, indices: np.ndarray, scored_at: str, threshold: float = 0.5, watch: Watch = iter
+    predictor: Predictor,
+    pets: Pets,
+    indices: np.ndarray,
+    scored_at: str,
+    threshold: float = 0.5,
+    progress: Progress = iter,
 ) -> Evaluation:
     """Summary, per-image table and confusion of the images at `indices` (see `evaluate`)."""
     recipe = predictor.recipe
@@ -117,7 +122,7 @@ def score(
     classes = len(predictor.class_names(pets))
     counts, weighted, order, shares = [], [], [], []
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    for logits, masks, where in predict_batches(predictor, pets, indices, batch_size, watch):
+    for logits, masks, where in predict_batches(predictor, pets, indices, batch_size, progress):
         # loss and soft Dice are of the whole batch, hence at the input size
         weighted.append((len(where), loss(logits, masks).item(), soft_dice(logits, masks).item()))
         if scored_at == "input":

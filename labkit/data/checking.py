@@ -26,7 +26,7 @@ class Report:
     """Names whose file is called `.jpg` and is something else; they are read all the same."""
 
 
-def check_pets(pets: Pets, watch: Callable[[Iterable], Iterable] = iter) -> Report:
+def check_pets(pets: Pets, progress: Callable[[Iterable], Iterable] = iter) -> Report:
     """Decode every image and trimap and compare their sizes and the lists."""
     empty, not_jpeg, problems = [], [], []
 
@@ -43,7 +43,7 @@ def check_pets(pets: Pets, watch: Callable[[Iterable], Iterable] = iter) -> Repo
         return wrong, pets.is_empty(trimap), other
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(watch(pool.map(look, range(len(pets)))))
+        found = list(progress(pool.map(look, range(len(pets)))))
     for pet, (wrong, is_empty, other) in zip(pets.items, found, strict=True):
         problems += [wrong] if wrong else []
         empty += [pet.name] if is_empty else []

@@ -1,7 +1,8 @@
-"""Room 04: recipe -> loop -> run folder."""
+"""Training: recipe -> loop -> run folder."""
 
+from labkit.training.completing import resolve
 from labkit.training.hardware import autocast, choose_device, choose_precision, describe, environment, keep_freed_memory
-from labkit.training.loop import Epoch, Trainer, epochs, resolve, train_step
+from labkit.training.loop import Epoch, Trainer, epochs, train_step
 from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
 from labkit.training.muon import Muon, orthogonalized
 from labkit.training.optimizers import build_average, build_optimizer, build_schedule

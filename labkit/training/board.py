@@ -33,7 +33,7 @@ class Board:
     """Writes TensorBoard's files: one an epoch, so that an epoch done again replaces its own, and one for the graph."""
 
     model: nn.Module
-    """The network that is judged."""
+    """The network that is validated."""
     recipe: Recipe
     prepare: Preparation
     arrays: Arrays
@@ -50,7 +50,7 @@ class Board:
             if len(norms):  # the last epoch of a run that began before steps were kept has none
                 board.add_scalar("gradient_norm/mean", norms.mean().item(), epoch)
                 board.add_scalar("gradient_norm/largest", norms.max().item(), epoch)
-            _add_photo(board, "image, truth, prediction", self.samples_picture(epoch), epoch)
+            _add_photo(board, "image, truth, prediction", self.samples_image(epoch), epoch)
 
     def write_graph(self, folder: Path) -> None:
         """The network's graph, or as a text why it cannot be traced."""
@@ -66,7 +66,7 @@ class Board:
                 )
 
     @torch.no_grad()
-    def samples_picture(self, epoch: int) -> np.ndarray:
+    def samples_image(self, epoch: int) -> np.ndarray:
         """The samples, below them their truth, below that their prediction, `uint8 [H, W, 3]`."""
         self.model.eval()
         _, truths = self.prepare(self._samples)

@@ -17,7 +17,7 @@ from labkit.files import PARTIAL, RUN_LOCK, cannot_write, claim_run_folder, writ
 from labkit.training.board import Board
 from labkit.training.compiling import compiler_complaint
 from labkit.training.hardware import environment
-from labkit.training.memory import shortage_told
+from labkit.training.memory import explaining_shortage
 from labkit.training.processes import Processes
 from labkit.training.recipe import Recipe, parse_recipe
 from labkit.training.runs import load_checkpoint, save_checkpoint, save_weights, write_history, write_json, write_steps
@@ -31,7 +31,7 @@ class RunInProgress:
         path: the run folder; None keeps nothing.
         recipe: the resolved recipe.
         parts: model, optimizer, schedule, average: whatever has a state.
-        board: shows the run in TensorBoard; its model is the one that is judged and kept.
+        board: shows the run in TensorBoard; its model is the one that is validated and kept.
         first: whether this is the process that writes.
     """
 
@@ -44,7 +44,7 @@ class RunInProgress:
         self.best: tuple[int, float] = (0, -1.0)
         """Size in pixels and Dice of the best epoch: one at a larger size beats all at smaller ones."""
 
-    def take_up(self) -> None:
+    def restore(self) -> None:
         """Read the last checkpoint back into model, optimizer, schedule and average.
 
         Raises:
@@ -75,7 +75,7 @@ class RunInProgress:
         return len(self.history) - max(score, key=score.get) >= self.recipe.training.patience
 
     def keep(self, row: dict[str, Any], steps: Tensor, best: tuple[int, float] | None) -> None:
-        """Add an epoch: the best weights if `best` says that they are, the checkpoint, then what is only looked at.
+        """Add an epoch: its weights if they are the best, the checkpoint, the tables, TensorBoard's files.
 
         Args:
             row: the line of `history.csv`.
@@ -96,9 +96,9 @@ class RunInProgress:
             save_checkpoint(self.path / "last.pt", kept | states)
         self.history, self.steps = history, steps
         if self.writes:
-            self.write_what_is_looked_at()
+            self.write_tables_and_board()
 
-    def write_what_is_looked_at(self) -> None:
+    def write_tables_and_board(self) -> None:
         """The tables, and TensorBoard's file of the last epoch, as the checkpoint has them."""
         row = self.history[-1]
         write_history(self.path / "history.csv", self.history)
@@ -106,7 +106,7 @@ class RunInProgress:
         norms = self.steps[self.steps[:, 0] == row["epoch"], -1]
         self.board.write_epoch(self.path / "tensorboard", row, norms)
 
-    def remark(self) -> str:
+    def describe_kept(self) -> str:
         """What is kept, for the end of a message."""
         if self.path is None or not self.history:
             return "no epoch is kept"
@@ -166,13 +166,13 @@ def run_in_progress(
         if run.path is not None:
             _start(run, resume)
         try:
-            with shortage_told(recipe, run.remark):
+            with explaining_shortage(recipe, run.describe_kept):
                 yield run
         except FloatingPointError as error:
-            raise LabError(f"{error}; lower it ({run.remark()})") from None
+            raise LabError(f"{error}; lower it ({run.describe_kept()})") from None
         except KeyboardInterrupt:
-            how = "go on with --resume, in a notebook with resume=True"
-            raise Interrupted(f"{run.remark()}; {how}" if run.history and path else run.remark()) from None
+            how = "; go on with --resume, in a notebook with resume=True" if run.history and path else ""
+            raise Interrupted(run.describe_kept() + how) from None
         except RuntimeError as error:
             if recipe.training.compile and (complaint := compiler_complaint(error)):
                 raise LabError(
@@ -200,9 +200,9 @@ def _locked(path: Path) -> Iterator[None]:
 def _start(run: RunInProgress, resume: bool) -> None:
     path = run.path
     if resume and (path / "last.pt").exists():
-        run.take_up()
+        run.restore()
         if run.writes and run.history:  # a kill may have come between the checkpoint and these
-            run.write_what_is_looked_at()
+            run.write_tables_and_board()
     # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
     elif (path / "history.csv").exists() or ((path / "best.safetensors").exists() and not resume):
         how = "its last.pt is missing, so that it cannot go on" if resume else "go on with --resume"

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
-from labkit.data import (
-    Arrays,
-    Batch,
-    Pets,
-    Preparation,
-    batch_indices,
-    batch_loader,
-    class_names,
-    color_statistics,
-    load_arrays,
-)
-from labkit.errors import LabError
+from labkit.data import Arrays, Batch, Pets, Preparation, batch_indices, batch_loader, load_arrays
 from labkit.training.board import Board
 from labkit.training.checkpoints import closing_the_earlier, run_in_progress
 from labkit.training.compiling import compiled
-from labkit.training.hardware import autocast, choose_device, choose_precision, keep_freed_memory
+from labkit.training.completing import resolve
+from labkit.training.hardware import autocast, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
-from labkit.training.memory import shortage_told
+from labkit.training.memory import explaining_shortage
 from labkit.training.optimizers import build_average, build_optimizer, build_schedule
 from labkit.training.processes import Processes, join_processes
-from labkit.training.recipe import FIXED_SCALES, Recipe
+from labkit.training.recipe import Recipe
 from labkit.training.runs import HISTORY, build_network, check_norms, empty_network
 from labkit.training.steps import StepRecorder, Steps, gradient_norm
 from labkit.training.validation import valid_scores
@@ -70,40 +61,18 @@ class Epoch:
         return {key: value for key, value in asdict(self).items() if key in HISTORY}
 
 
-def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:
-    """The recipe with everything filled in that data and machine decide: classes, mean and deviation, precision.
-
-    What was filled in for other data, as the fingerprint tells, is found anew.
-
-    Raises:
-        LabError: mean or deviation were written by hand; the target or the lists do not fit the data.
-    """
-    data, chosen, train = recipe.data, choose_device(device), pets.split("train", recipe.data.split)
-    if (data.mean or data.std) and data.fingerprint is None:
-        raise LabError("data.mean, data.std: they are found when a training starts, by data.normalize; leave them out")
-    if data.normalize != "dataset":
-        mean, std = FIXED_SCALES[data.normalize]
-    elif data.fingerprint == pets.fingerprint and data.mean and data.std:
-        mean, std = data.mean, data.std
-    else:
-        found = color_statistics(load_arrays(pets, data.image_size), train)
-        mean, std = found.mean, found.std
-    precision = choose_precision(recipe.training.precision, chosen)
-    return recipe.changed(
-        data={"mean": mean, "std": std, "fingerprint": pets.fingerprint},
-        model={"classes": recipe.resolved_classes(class_names(data.target, pets))},
-        training={"precision": precision, "device": str(chosen)},
-    )
-
-
 def train_step(
-    model: nn.Module, images: Tensor, masks: Tensor, loss: Loss, precision: str, accumulate: int = 1
+    model: nn.Module, images: Tensor, masks: Tensor, loss: Loss, precision: str, loss_scale: float = 1.0
 ) -> Tensor:
-    """One forward and backward pass; gradients are added to what is there. Returns the loss, on its device."""
+    """One forward and backward pass; gradients of `loss_scale` times the loss are added to what is there.
+
+    Returns:
+        The loss itself, a scalar on its device.
+    """
     with autocast(images.device, precision):
         logits = model(images)
     value = loss(logits, masks)
-    (value / accumulate).backward()
+    (loss_scale * value).backward()
     return value.detach()
 
 
@@ -145,18 +114,18 @@ def epochs(
     keep_freed_memory(chosen)
     torch.manual_seed(table.seed)
     goes_on = resume and run is not None and (Path(run) / "last.pt").is_file()
-    with shortage_told(recipe, lambda: "nothing was trained"):
+    with explaining_shortage(recipe, lambda: "nothing was trained"):
         model = (empty_network if goes_on else build_network)(recipe).to(chosen, memory_format=torch.channels_last)
         optimizer = build_optimizer(model, table)
         average = build_average(model, table.ema) if table.ema else None
-    judged = average.module if average else model
+    validated = average.module if average else model
 
     arrays = load_arrays(pets, recipe.data.image_size)
     prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     steps_per_epoch = -(-len(batches) // table.accumulate)
     schedule = build_schedule(optimizer, table, steps_per_epoch * table.epochs)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule} | ({"average": average} if average else {})
-    board = Board(judged, recipe, prepare, arrays, valid)
+    board = Board(validated, recipe, prepare, arrays, valid)
 
     with run_in_progress(run, recipe, parts, board, resume, processes) as kept:
         parallel = compiled(processes.wrap(model)) if table.compile else processes.wrap(model)
@@ -169,26 +138,26 @@ def epochs(
             size = recipe.size_of_epoch(epoch)
             steps = trainer.epoch(arrays, batch_indices(train, table.batch_size, table.seed, epoch), epoch, progress)
             trained = time.perf_counter() - began
-            judge = valid_scores(judged, arrays, valid, prepare, recipe, size, processes)
-            if not math.isfinite(judge["loss"]):
+            scores = valid_scores(validated, arrays, valid, prepare, recipe, size, processes)
+            if not math.isfinite(scores["loss"]):
                 rates = f"learning rates up to {max(steps.rates):g}"
-                raise FloatingPointError(f"epoch {epoch}: the validation loss is {judge['loss']:g} after {rates}")
-            better = (size, judge["dice"]) > kept.best  # an epoch at a larger size beats all at smaller ones
+                raise FloatingPointError(f"epoch {epoch}: the validation loss is {scores['loss']:g} after {rates}")
+            better = (size, scores["dice"]) > kept.best  # an epoch at a larger size beats all at smaller ones
             record = Epoch(
                 epoch=epoch,
                 seconds=time.perf_counter() - began,
                 images_per_second=len(train) / trained,
                 learning_rate=schedule.get_last_lr()[0],
                 train_loss=steps.losses.mean().item(),
-                valid_loss=judge["loss"],
-                valid_dice=judge["dice"],
-                valid_iou=judge["iou"],
+                valid_loss=scores["loss"],
+                valid_dice=scores["dice"],
+                valid_iou=scores["iou"],
                 best=better,
                 step_losses=tuple(steps.losses.tolist()),
                 gradient_norms=tuple(steps.gradient_norms.tolist()),
                 redrawn=(prepare.redraws.images, prepare.redraws.given_up),
             )
-            kept.keep(record.row(), steps.table(epoch), (size, judge["dice"]) if better else None)
+            kept.keep(record.row(), steps.table(epoch), (size, scores["dice"]) if better else None)
             yield record
 
 
@@ -214,24 +183,29 @@ class Trainer:
         """
         table, size = self.recipe.training, self.recipe.size_of_epoch(epoch)
         loss, steps = LOSSES[table.loss], StepRecorder(epoch, table.accumulate)
-        shares = self.processes.share(batches)
+        loaded = progress(batch_loader(arrays, self.processes.share(batches)), epoch)
         self.model.train()
-        for number, batch in enumerate(progress(batch_loader(arrays, shares), epoch), start=1):
-            images, masks = self.prepare(batch, self.recipe.data.augment, table.seed, epoch, size)
-            images = images.contiguous(memory_format=torch.channels_last)
-            together = min(table.accumulate, len(batches) - (number - 1) // table.accumulate * table.accumulate)
-            # gradients are averaged over the processes, whose parts may differ by an image
-            part = len(images) * self.processes.size / len(batches[number - 1])
-            value = train_step(self.parallel, images, masks, loss, table.precision, together / part)
-            steps.add_batch(part * value, self.schedule.get_last_lr()[0])
-            if number % table.accumulate == 0 or number == len(batches):
-                steps.add_step(gradient_norm(self.model))
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-                self.schedule.step()
-                if self.average:
-                    self.average.update_parameters(self.model)
+        for group in _groups(zip(loaded, map(len, batches), strict=False), table.accumulate):
+            for batch, whole in group:
+                images, masks = self.prepare(batch, self.recipe.data.augment, table.seed, epoch, size)
+                images = images.contiguous(memory_format=torch.channels_last)
+                weight = self.processes.weight(len(images), whole)
+                value = train_step(self.parallel, images, masks, loss, table.precision, weight / len(group))
+                steps.add_batch(weight * value, self.schedule.get_last_lr()[0])
+            steps.add_step(gradient_norm(self.model))
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.schedule.step()
+            if self.average:
+                self.average.update_parameters(self.model)
         # not the average's own counter, which is equal everywhere and stays on the CPU, where nccl cannot reach it
         for network in (self.model, self.average.module) if self.average else (self.model,):
             self.processes.same_buffers(network)
         return steps.read(self.processes)
+
+
+def _groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items, the last one perhaps shorter."""
+    items = iter(items)
+    while group := list(islice(items, size)):
+        yield group

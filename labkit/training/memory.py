@@ -11,14 +11,14 @@ from labkit.training.recipe import Recipe
 
 
 @contextmanager
-def shortage_told(recipe: Recipe, remark: Callable[[], str]) -> Iterator[None]:
+def explaining_shortage(recipe: Recipe, describe_kept: Callable[[], str]) -> Iterator[None]:
     """A lack of memory becomes a `LabError` of one sentence: what to try, and what is kept."""
     try:
         yield
     except RuntimeError as error:
-        if (lacking := shortage(error)) is None:
+        if (lacking := missing_memory(error)) is None:
             raise
-        raise LabError(f"out of memory ({lacking}); {with_less_memory(recipe)} ({remark()})") from None
+        raise LabError(f"out of memory ({lacking}); {with_less_memory(recipe)} ({describe_kept()})") from None
 
 
 def with_less_memory(recipe: Recipe) -> str:
@@ -33,7 +33,7 @@ def with_less_memory(recipe: Recipe) -> str:
     )
 
 
-def shortage(error: RuntimeError) -> str | None:
+def missing_memory(error: RuntimeError) -> str | None:
     """How much memory was asked for and was not there, from PyTorch's own words; None if it is another error."""
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError):

@@ -37,13 +37,17 @@ class Processes:
             raise LabError(f"{images} validation images cannot be shared by {self.size} processes; start fewer")
 
     def share(self, batches: list[np.ndarray]) -> list[np.ndarray]:
-        """This process's part of each batch: every image is met once, by one process."""
+        """This process's part of each batch: every image is seen once, by one process."""
         if self.size > 1 and min(map(len, batches)) < self.size:
             raise LabError(
                 f"training.batch_size: batches of {min(map(len, batches))} cannot be shared by {self.size} processes; "
                 "take a larger batch_size or fewer processes"
             )
         return [np.array_split(batch, self.size)[self.rank] for batch in batches]
+
+    def weight(self, images: int, whole: int) -> float:
+        """Of `images` in a batch of `whole`: the shares, over which gradients are averaged, may differ by one."""
+        return images * self.size / whole
 
     def total(self, value: Tensor) -> Tensor:
         """The sum of a tensor over the processes."""

@@ -8,8 +8,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from labkit.data import Pets, Preparation, batch_indices, load_arrays
 from labkit.errors import LabError
-from labkit.training.loop import Trainer, resolve
-from labkit.training.memory import shortage_told
+from labkit.training.completing import resolve
+from labkit.training.loop import Trainer
+from labkit.training.memory import explaining_shortage
 from labkit.training.optimizers import build_optimizer
 from labkit.training.processes import ALONE
 from labkit.training.recipe import Recipe
@@ -23,7 +24,7 @@ BURST = 4.0
 
 @dataclass(frozen=True)
 class RateSweep:
-    """What the range test met, step by step."""
+    """Rates and losses of the range test, step by step."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -59,14 +60,14 @@ def find_learning_rate(
             f"{steps} steps from {lowest:g} to {highest:g} are no range of learning rates; take 10 steps and more, "
             "and 0 < lowest < highest"
         )
-    many = 1_000_000  # epochs: the passes that are made here are at the size of the first
+    many = 1_000_000  # of so many epochs, all that are needed here train at the recipe's first size
     given = {"learning_rate": lowest, "ema": 0.0, "epochs": many, "compile": False}
     recipe = resolve(recipe.changed(training=given), pets, device)
-    with shortage_told(recipe, lambda: "nothing is kept"):
-        return _judged(*_met(recipe, pets, highest / lowest, steps))
+    with explaining_shortage(recipe, lambda: "nothing is kept"):
+        return find_steepest(*_losses_by_rate(recipe, pets, highest / lowest, steps))
 
 
-def _met(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[float], list[float]]:
+def _losses_by_rate(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[float], list[float]]:
     """Rates and losses of the steps until the loss bursts."""
     table, chosen = recipe.training, torch.device(recipe.training.device)
     torch.manual_seed(table.seed)
@@ -83,14 +84,14 @@ def _met(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[fl
         if not batches:
             epoch += 1
             batches = batch_indices(train, table.batch_size, table.seed, epoch)
-        together, batches = batches[: table.accumulate], batches[table.accumulate :]
+        group, batches = batches[: table.accumulate], batches[table.accumulate :]
         rate = schedule.get_last_lr()[0]
         try:
-            met = trainer.epoch(arrays, together, epoch, lambda items, _: items)
+            done = trainer.epoch(arrays, group, epoch, lambda items, _: items)
         except FloatingPointError:
             break  # a loss that is no number has burst
         rates.append(rate)
-        losses.append(met.losses.mean().item())
+        losses.append(done.losses.mean().item())
         running = running_mean(losses)
         if running[-1] > BURST * running.min():
             break
@@ -104,7 +105,12 @@ def running_mean(values: list[float]) -> np.ndarray:
     return weights @ np.asarray(values) / weights.sum(1)
 
 
-def _judged(rates: list[float], losses: list[float]) -> RateSweep:
+def find_steepest(rates: list[float], losses: list[float]) -> RateSweep:
+    """The sweep of these steps, with the rate at which the smoothed loss falls fastest.
+
+    Raises:
+        LabError: there are too few steps, or the loss falls at none of the rates.
+    """
     if len(losses) < 3:
         raise LabError(f"the loss bursts within {len(losses) + 1} steps at the lowest learning rates; begin lower")
     smoothed = (running_mean(losses) + running_mean(losses[::-1])[::-1]) / 2

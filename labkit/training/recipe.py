@@ -96,7 +96,7 @@ class TrainingTable(Table):
     sizes: tuple[tuple[Annotated[int, Field(ge=32)], Annotated[float, Field(gt=0)]], ...] = ()
     """Progressive resizing: pairs (side in pixels, share of the epochs); empty trains at `image_size` only."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay a step of the weights' exponential moving average, which is then what is judged and kept; 0 = none."""
+    """Decay a step of the weights' exponential moving average, which is then validated and kept; 0 = none."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Early stopping: end after so many epochs at the full size without a better validation Dice; 0 = never."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,4 +1,4 @@
-"""The run folder: everything that a training leaves, and everything that later rooms read."""
+"""The run folder: everything that a training leaves, and everything that is read of it later."""
 
 import csv
 import io
@@ -61,7 +61,7 @@ class Run:
             LabError: the weights do not belong to the recipe's network, or are not finite.
         """
         model = empty_network(self.recipe)
-        with _opened(self.weights) as file:
+        with _open_safetensors(self.weights) as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
         _refuse_what_is_not_finite(self.weights, state)
         try:
@@ -143,7 +143,7 @@ def open_run(path: str | Path) -> Run:
     if not weights.is_file():
         what = "no best.safetensors there; train first" if path.is_dir() else "no such run folder or weights file"
         raise LabError(f"{path}: {what} (`labkit train RECIPE --run {path}`)")
-    with _opened(weights) as file:
+    with _open_safetensors(weights) as file:
         metadata = file.metadata() or {}
     if "recipe" not in metadata:
         raise LabError(f"{weights}: the file carries no recipe; take one that `labkit train` wrote")
@@ -229,7 +229,7 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def _opened(weights: Path):
+def _open_safetensors(weights: Path):
     try:
         return safe_open(weights, framework="pt")
     except (SafetensorError, OSError) as error:

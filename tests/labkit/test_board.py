@@ -141,7 +141,7 @@ def test_nothing_is_written_where_nothing_is_kept(tiny_pets, monkeypatch):
     def refused(*_):
         raise AssertionError
 
-    monkeypatch.setattr(Board, "samples_picture", refused)
+    monkeypatch.setattr(Board, "samples_image", refused)
     monkeypatch.setattr(Board, "write_graph", refused)
     assert len(trained(recipe(training={"epochs": 1}), tiny_pets)) == 1
 

@@ -13,7 +13,7 @@ from labkit.analysis import VARIANTS, cases
 from labkit.data import color_statistics, load_arrays, open_pets
 from labkit.errors import LabError
 from labkit.models import build_model
-from labkit.training import Recipe, find_learning_rate, loop, open_run, publish, resolve, save_weights
+from labkit.training import Recipe, completing, find_learning_rate, loop, open_run, publish, resolve, save_weights
 from labkit.training.recipe import FIXED_SCALES
 from labkit.training.runs import check_norms
 from tests.labkit.test_cli import recipe as recipe_file  # noqa: F401 (a fixture)
@@ -181,7 +181,7 @@ def test_a_runs_recipe_on_other_data_gets_their_own_mean_and_deviation(tiny_pets
 
 def test_on_its_own_data_a_runs_recipe_keeps_its_numbers_and_reads_no_pixel(tiny_pets, monkeypatch):
     first = resolve(recipe(), tiny_pets, "cpu")
-    monkeypatch.setattr(loop, "color_statistics", None)
+    monkeypatch.setattr(completing, "color_statistics", None)
     assert resolve(first, tiny_pets, "cpu") == first
 
 

@@ -215,8 +215,8 @@ def test_a_gpus_words_about_memory_are_read():
         "CUDA out of memory. Tried to allocate 2.25 GiB. GPU 0 has a total capacity of 7.79 GiB of which 312.44 MiB is "
         "free. Including non-PyTorch memory, this process has 7.46 GiB memory in use."
     )
-    assert memory.shortage(torch.OutOfMemoryError(words)) == "2.25 GiB more asked for, 312.44 MiB free"
-    assert memory.shortage(RuntimeError("shape mismatch")) is None
+    assert memory.missing_memory(torch.OutOfMemoryError(words)) == "2.25 GiB more asked for, 312.44 MiB free"
+    assert memory.missing_memory(RuntimeError("shape mismatch")) is None
 
 
 def test_an_error_of_another_kind_is_not_taken_for_a_lack_of_memory(tiny_pets, monkeypatch):
