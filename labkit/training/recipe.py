@@ -134,9 +134,10 @@ class Recipe(Table):
             raise ValueError(
                 "training.loss: cross-entropy takes two channels and more; set model.classes = 2, or use bce"
             )
-        if sizes and sizes[-1][0] != self.data.image_size:
+        if sizes and (sizes[-1][0] != self.data.image_size or max(sizes)[0] > self.data.image_size):
+            found = ", ".join(str(size) for size, _ in sizes)
             raise ValueError(
-                f"training.sizes: the last size is {sizes[-1][0]}; it must be image_size = {self.data.image_size}"
+                f"training.sizes: found {found}; the last must be image_size = {self.data.image_size}, and none larger"
             )
         if self.training.faults:
             raise ValueError(f"training.faults: {self.training.faults[0]!r} is not known; leave faults empty")
