@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from labkit.data import (
+    BatchTransform,
     Pets,
-    Preparation,
     batch_indices,
     batch_loader,
     class_names,
@@ -58,9 +58,9 @@ class Predictor:
             )
         return names
 
-    def preparation(self, pets: Pets) -> Preparation:
+    def batch_transform(self, pets: Pets) -> BatchTransform:
         """The run's own normalization and target for a data set."""
-        return Preparation(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, self.device)
+        return BatchTransform(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, self.device)
 
     def image_logits(self, image: np.ndarray) -> Tensor:
         """Logits `float32 [C, H, W]` of one image `uint8 [H, W, 3]`, upsampled to its own size."""
@@ -86,7 +86,7 @@ def predict_batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Logits `[B, C, S, S]`, masks `[B, S, S]` and indices `[B]`, batch by batch, at the recipe's size."""
     arrays = load_arrays(pets, predictor.recipe.data.image_size)
-    prepare = predictor.preparation(pets)
+    prepare = predictor.batch_transform(pets)
     for batch in progress(batch_loader(arrays, batch_indices(indices, batch_size))):
         images, masks = prepare(batch)
         yield predictor.logits(images), masks, batch.indices

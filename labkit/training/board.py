@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from labkit.data import Arrays, Batch, Preparation, batch_loader
+from labkit.data import Arrays, Batch, BatchTransform, batch_loader
 from labkit.errors import LabError
 from labkit.metrics import predicted_mask, resize_logits
 from labkit.painting import class_overlay, montage
@@ -35,7 +35,7 @@ class Board:
     model: nn.Module
     """The network that is validated."""
     recipe: Recipe
-    prepare: Preparation
+    prepare: BatchTransform
     arrays: Arrays
     valid: np.ndarray
     """Indices of the validation images."""

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
-from labkit.data import Arrays, Batch, Pets, Preparation, batch_indices, batch_loader, load_arrays
+from labkit.data import Arrays, Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays
 from labkit.training.board import Board
 from labkit.training.checkpoints import closing_the_earlier, run_in_progress
 from labkit.training.compiling import compiled
@@ -121,7 +121,7 @@ def epochs(
     validated = average.module if average else model
 
     arrays = load_arrays(pets, recipe.data.image_size)
-    prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
+    prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     steps_per_epoch = -(-len(batches) // table.accumulate)
     schedule = build_schedule(optimizer, table, steps_per_epoch * table.epochs)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule} | ({"average": average} if average else {})
@@ -172,7 +172,7 @@ class Trainer:
     optimizer: Optimizer
     schedule: LRScheduler
     average: AveragedModel | None
-    prepare: Preparation
+    prepare: BatchTransform
     processes: Processes
 
     def epoch(self, arrays: Arrays, batches: list[np.ndarray], epoch: int, progress: Progress) -> Steps:

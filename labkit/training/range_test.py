@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from labkit.data import Pets, Preparation, batch_indices, load_arrays
+from labkit.data import BatchTransform, Pets, batch_indices, load_arrays
 from labkit.errors import LabError
 from labkit.training.completing import resolve
 from labkit.training.loop import Trainer
@@ -76,7 +76,7 @@ def _losses_by_rate(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tu
     model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
     optimizer = build_optimizer(model, table)
     schedule = LambdaLR(optimizer, lambda step: growth ** (step / (steps - 1)))
-    prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
+    prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     trainer = Trainer(recipe, model, model, optimizer, schedule, None, prepare, ALONE)
 
     rates, losses, epoch, batches = [], [], 0, []

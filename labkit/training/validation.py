@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from labkit.data import Arrays, Preparation, batch_indices, batch_loader
+from labkit.data import Arrays, BatchTransform, batch_indices, batch_loader
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask, resize_logits
 from labkit.training.hardware import autocast
 from labkit.training.losses import LOSSES
@@ -17,7 +17,7 @@ def valid_scores(
     model: nn.Module,
     arrays: Arrays,
     indices: np.ndarray,
-    prepare: Preparation,
+    prepare: BatchTransform,
     recipe: Recipe,
     size: int,
     processes: Processes = ALONE,

@@ -56,7 +56,7 @@ def test_later_epochs_that_are_not_finite_leave_the_best_one(tiny_pets, tmp_path
 def test_logits_that_are_not_finite_make_no_finite_loss(tiny_pets):
     """Dice of a probability of exactly 1 is a number: the logits behind it are looked at themselves."""
     what = resolve(recipe(training={"loss": "dice"}), tiny_pets, "cpu")
-    prepare = loop.Preparation(tiny_pets, "foreground", what.data.mean, what.data.std)
+    prepare = loop.BatchTransform(tiny_pets, "foreground", what.data.mean, what.data.std)
 
     def certain(images):
         return torch.full_like(images[:, :1], math.inf)

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from labkit.data import Preparation, load_arrays
+from labkit.data import BatchTransform, load_arrays
 from labkit.errors import LabError
 from labkit.training import (
     LOSSES,
@@ -177,7 +177,7 @@ class Watcher(TorchDispatchMode):
 def test_off_the_cpu_no_step_asks_for_a_number_or_waits_for_a_copy(tables, tiny_pets, monkeypatch):
     """On the device `meta`, which computes no values: to ask it for one is an error, as on a GPU it is a wait."""
     what = resolve(recipe(**tables), tiny_pets, "cpu")
-    prepare = Preparation(tiny_pets, what.data.target, what.data.mean, what.data.std, "meta")
+    prepare = BatchTransform(tiny_pets, what.data.target, what.data.mean, what.data.std, "meta")
     model = build_network(what).to("meta")
     optimizer = build_optimizer(model, what.training)
     schedule = build_schedule(optimizer, what.training, 100)

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from labkit.data import Pets, Preparation, load_arrays, open_pets
+from labkit.data import BatchTransform, Pets, load_arrays, open_pets
 from labkit.errors import LabError
 from labkit.files import claim_run_folder, written_whole
 from labkit.metrics import dice_score, overlap_counts, per_image
@@ -158,7 +158,7 @@ def test_best_weights_score_what_the_history_says(finished, tiny_pets):
 
 def test_validation_loss_does_not_depend_on_how_the_images_are_batched(tiny_pets):
     what = resolve(recipe(training={"loss": "bce"}), tiny_pets, "cpu")
-    prepare = Preparation(tiny_pets, "foreground", what.data.mean, what.data.std)
+    prepare = BatchTransform(tiny_pets, "foreground", what.data.mean, what.data.std)
     arrays, indices = load_arrays(tiny_pets, 32), tiny_pets.split("train")
     model = build_network(what)
     whole = valid_scores(model, arrays, indices, prepare, what, 32)
