@@ -14,7 +14,7 @@ from labkit.files import home
 
 
 def data_sets(data: str) -> Found:
-    """Which data are there, whole, and what a killed import or drawing has left behind."""
+    """Which data are there, whole, and what a killed import has left behind."""
     from labkit.data.pets import data_root, open_pets
 
     for name in dict.fromkeys(("sample", "pets", data)):
@@ -23,7 +23,7 @@ def data_sets(data: str) -> Found:
         folder = root / "oxford-iiit-pet" if (root / "oxford-iiit-pet").is_dir() else root
         if not (folder / "images").is_dir():
             known = name in ("sample", "pets")
-            # only what was asked for is missed: the sample is drawn by itself, and the pets are not needed for it
+            # only what was asked for is missed: the sample is unpacked by itself, and the pets are not needed for it
             level = "broken" if name == data and name != "sample" else "note" if name == data else "ok"
             yield level, f"{name}: not there" + ("" if known else f" ({root})"), get if name == data and known else ""
             continue
@@ -36,7 +36,7 @@ def data_sets(data: str) -> Found:
         else:
             yield "ok", f"{name}: {len(pets)} pets of {len(pets.breeds)} breeds in {shown_path(folder)}", ""
     dataset = home() / "dataset"
-    for pattern in (".*-fetching", "*/.oxford-iiit-pet-*", "*/.importing-*", "cache/.building-*"):
+    for pattern in (".*-fetching", ".*-unpacking-*", "*/.importing-*", "cache/.building-*"):
         for left in sorted(dataset.glob(pattern)):
             if _age(left) < 120:
                 yield "ok", f"{shown_path(left)} is being written", ""

@@ -7,11 +7,14 @@ carries `RUN_MARK`, or its name and checksum stand in `LEDGER` beside it.
 import errno
 import hashlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from platformdirs import user_cache_path
 
 from labkit.errors import LabError
 
@@ -35,9 +38,17 @@ PARTIAL = ".labkit-partial-"
 
 
 def home() -> Path:
-    """The project's folder: `LABKIT_HOME` when set, else the folder that holds the `labkit` package."""
-    named = os.environ.get("LABKIT_HOME")
-    return Path(named).expanduser().resolve() if named else Path(__file__).resolve().parent.parent
+    """The project's folder: `LABKIT_HOME` when set, else the checkout; a cache folder for an installed copy."""
+    if named := os.environ.get("LABKIT_HOME"):
+        return Path(named).expanduser().resolve()
+    above = Path(__file__).resolve().parent.parent
+    return above if (above / "pyproject.toml").is_file() else cache_folders()[0]
+
+
+def cache_folders() -> tuple[Path, Path]:
+    """Folders for files that can be made anew: one of the user, and one in the machine's temporary folder."""
+    user = os.getuid() if hasattr(os, "getuid") else ""  # on Windows the temporary folder is the user's own
+    return user_cache_path("labkit"), Path(tempfile.gettempdir()) / f"labkit-cache-{user}"
 
 
 def cannot_write(path: Path, error: OSError) -> LabError:

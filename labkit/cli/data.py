@@ -15,19 +15,18 @@ data_app = typer.Typer(help="Get, check and describe the data.", no_args_is_help
 def data_get(
     data: Data = "pets",
     source: Annotated[str | None, typer.Option("--from", help="Take them from this archive or folder.")] = None,
-    count: Annotated[int | None, typer.Option(help="How many pictures to draw (sample only).", min=12)] = None,
 ) -> None:
-    """Put a data set in its place: draw the sample, fetch the pets, or import a copy that you have.
+    """Put a data set in its place: unpack the sample, fetch the pets, or import a copy that you have.
 
     Examples:
 
-    `labkit data get --data sample --count 1000`; `labkit data get --data pets` (about 800 MB, checked by torchvision)
+    `labkit data get --data sample`; `labkit data get --data pets` (about 800 MB, checked by torchvision)
 
     `labkit data get --data pets --from ~/Downloads/oxford-iiit-pet.tar.gz`
     """
     from labkit.data import get_pets
 
-    pets = get_pets(data, source, count)
+    pets = get_pets(data, source)
     typer.echo(f"{pets.label}: {len(pets)} pets of {len(pets.breeds)} breeds in {pets.folder}")
 
 

@@ -8,7 +8,7 @@ import typer
 
 from labkit.errors import LabError
 
-Data = Annotated[str, typer.Option(help="sample, pets, or a folder in the official layout (or one that holds it).")]
+Data = Annotated[str, typer.Option(help="sample, slides, pets, or a folder (that holds one) in the official layout.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 
 

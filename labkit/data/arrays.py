@@ -16,7 +16,7 @@ from PIL import Image
 
 from labkit.data.pets import Pets
 from labkit.errors import LabError
-from labkit.files import PARTIAL, home
+from labkit.files import PARTIAL, cache_folders, home
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, progress)
 
 
 def _cache_folder() -> Path:
-    for folder in (home() / "dataset" / "cache", Path(tempfile.gettempdir()) / f"labkit-cache-{os.getuid()}"):
+    for folder in (home() / "dataset" / "cache", cache_folders()[1]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:

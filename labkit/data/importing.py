@@ -1,4 +1,4 @@
-"""Getting the data onto disk: drawn, fetched by torchvision, or taken from an archive or folder; whole or nothing."""
+"""Getting the data onto disk: fetched by torchvision, or taken from an archive or folder; whole or nothing."""
 
 import lzma
 import os
@@ -11,42 +11,40 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labkit.data.groups import has_groups, write_groups
-from labkit.data.pets import Pets, data_root, open_pets, read_list
+from labkit.data.pets import DRAWN, Pets, data_root, open_pets, read_list
 from labkit.errors import LabError
 
 LAYOUT = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
 
 
-def get_pets(data: str | Path = "pets", source: str | Path | None = None, count: int | None = None) -> Pets:
+def get_pets(data: str | Path = "pets", source: str | Path | None = None) -> Pets:
     """Put a data set where `open_pets(data)` finds it; what is there already stays as it is.
 
     Args:
-        data: `sample` (drawn), `pets` (fetched by torchvision with its checksums), or a folder to import into.
+        data: `sample` or `slides` (which come with labkit), `pets` (fetched by torchvision with its checksums), or a
+            folder to import into.
         source: take the data from this archive (tar, tar.gz, tar.xz, zip), this folder, or this folder with
             the two official archives in it, instead of fetching them.
-        count: how many pictures the sample shall have.
 
     Raises:
         LabError: there are other data already, or the source is missing, damaged or incomplete. Nothing is
             left behind then.
     """
     root = data_root(data)
-    if count is not None and (str(data) != "sample" or source is not None):
-        raise LabError(f"--count {count}: only the sample can be drawn in any number; leave it out for {data!r}")
+    if str(data) in DRAWN:
+        if source is not None:
+            raise LabError(f"{data}: comes with labkit; import {source} into `pets` or a folder of your own")
+        return open_pets(data)
     if (root / LAYOUT).exists():
         pets = open_pets(data)
-        if source is not None or count not in (None, len(pets)):
+        if source is not None:
             raise LabError(f"{root / LAYOUT}: {len(pets)} pets are there already; delete that folder to replace them")
         return pets
     if source is not None:
         import_pets(Path(source).expanduser(), root)
     elif str(data) == "pets":
         fetch_pets(root)
-    elif str(data) == "sample":
-        from labkit.data.sample import draw_sample
-
-        draw_sample(root, **({} if count is None else {"count": count}))
     else:
         return open_pets(data)  # a folder of the user's own: nothing to get, but it must be readable
     return open_pets(data)

@@ -10,6 +10,8 @@ import numpy as np
 
 from labkit.data.images import read_image, read_trimap
 from labkit.data.lists import Pet, read_classes, read_list, read_names, shared_names
+from labkit.data.sample import SHA256 as DRAWN
+from labkit.data.sample import unpacked
 from labkit.errors import LabError
 from labkit.files import home
 from labkit.metrics import IGNORED
@@ -155,28 +157,25 @@ def open_pets(data: str | Path = "sample") -> Pets:
     """Open a data set by name or folder.
 
     Args:
-        data: `"sample"` (drawn on first use), `"pets"` (the real data in `dataset/pets`), or a folder in the
-            official layout, or one that holds such a folder called `oxford-iiit-pet`.
+        data: `"sample"` (drawn pets, unpacked on first use), `"slides"` (drawn microscope slides, likewise),
+            `"pets"` (the real data in `dataset/pets`), or a folder in the official layout, or one that holds such a
+            folder called `oxford-iiit-pet`.
 
     Raises:
         LabError: there are no such data, or their lists are damaged.
     """
-    root = data_root(data)
-    if str(data) == "sample" and not (root / "oxford-iiit-pet").is_dir():
-        from labkit.data.sample import draw_sample
-
-        draw_sample(root)
+    root = unpacked(str(data)) if str(data) in DRAWN else data_root(data)
     folder = root / "oxford-iiit-pet" if (root / "oxford-iiit-pet").is_dir() else root
     if not (folder / "annotations").is_dir() or not (folder / "images").is_dir():
         hint = "`labkit data get --data pets` fetches them" if str(data) == "pets" else "name a folder that holds both"
         raise LabError(f"{folder}: no images/ and annotations/ there; {hint}")
-    label = str(data) if str(data) in ("sample", "pets") else (folder if folder == root else root).resolve().name
+    label = str(data) if str(data) in (*DRAWN, "pets") else (folder if folder == root else root).resolve().name
     return Pets(label=label, folder=folder, items=read_list(folder / "annotations" / "list.txt"))
 
 
 def data_root(data: str | Path) -> Path:
-    """The folder that a data name stands for: `dataset/sample`, `dataset/pets`, or the path itself."""
-    return home() / "dataset" / str(data) if str(data) in ("sample", "pets") else Path(data).expanduser()
+    """The folder that a data name stands for: `dataset/sample`, `slides`, `pets` there, or the path itself."""
+    return home() / "dataset" / str(data) if str(data) in (*DRAWN, "pets") else Path(data).expanduser()
 
 
 def _size(path: Path) -> int:

@@ -114,10 +114,7 @@ class CBAM(nn.Module):
         self.spatial = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # [B, H, W, C] is how x lies in memory: along it gradients come back in order; amax's would be slower than max's
-        places = x.permute(0, 2, 3, 1).flatten(1, 2)
-        average, largest = (y[:, :, None, None] for y in (places.mean(1), places.max(1).values))
+        average, largest = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)  # [B, C, 1, 1]
         x = x * torch.sigmoid(self.channel(average) + self.channel(largest))
-        channels = x.permute(0, 2, 3, 1)
-        summary = torch.stack([channels.mean(-1), channels.max(-1).values], dim=1)
+        summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # [B, 2, H, W]
         return x * torch.sigmoid(self.spatial(summary))

@@ -49,20 +49,20 @@ def residual_layer(
 class ResNet34Encoder(nn.Module):
     """ResNet34 without its classifier; parameters bear torchvision's names, so that its weights load as they are."""
 
-    def __init__(self, in_channels: int = 3, block: type[BasicBlock] = BasicBlock):
+    def __init__(self, in_channels: int = 3, block: type[BasicBlock] = BasicBlock, width: int = 64):
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = residual_layer(64, 64, blocks=3, stride=1, block=block)
-        self.layer2 = residual_layer(64, 128, blocks=4, stride=2, block=block)
-        self.layer3 = residual_layer(128, 256, blocks=6, stride=2, block=block)
-        self.layer4 = residual_layer(256, 512, blocks=3, stride=2, block=block)
+        self.layer1 = residual_layer(width, width, blocks=3, stride=1, block=block)  # 64
+        self.layer2 = residual_layer(width, 2 * width, blocks=4, stride=2, block=block)  # 128
+        self.layer3 = residual_layer(2 * width, 4 * width, blocks=6, stride=2, block=block)  # 256
+        self.layer4 = residual_layer(4 * width, 8 * width, blocks=3, stride=2, block=block)  # 512
         self.register_load_state_dict_pre_hook(_drop_classifier)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Features of five scales: stem `[B, 64, H/2, W/2]`, then layer1 to layer4 at 1/4, 1/8, 1/16, 1/32."""
+        """Features of five scales: stem `[B, width, H/2, W/2]`, then layer1 to layer4 at 1/4, 1/8, 1/16, 1/32."""
         stem = self.relu(self.bn1(self.conv1(x)))
         layer1 = self.layer1(self.maxpool(stem))
         layer2 = self.layer2(layer1)
@@ -96,14 +96,15 @@ class LabDecoder(nn.Module):
     Skip and stage have the same scale and are upsampled together, which is the same as apart.
     """
 
-    channels = 32
-
-    def __init__(self, stage: type[nn.Module] = LabStage):
+    def __init__(self, stage: type[nn.Module] = LabStage, width: int = 64):
         super().__init__()
+        self.channels = width // 2  # 32
         self.center = nn.Sequential(
-            nn.Conv2d(512, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.ReLU(inplace=True)
+            nn.Conv2d(8 * width, 4 * width, 3, padding=1, bias=False), nn.BatchNorm2d(4 * width), nn.ReLU(inplace=True)
         )
-        self.stages = nn.ModuleList(stage(inputs) for inputs in (256 + 512, 32 + 256, 32 + 128, 32 + 64, 32))
+        self.stages = nn.ModuleList([stage(4 * width + 8 * width, self.channels)])  # 256 + 512
+        for skip in (4 * width, 2 * width, width, 0):  # 256, 128, 64, none
+            self.stages.append(stage(self.channels + skip, self.channels))
 
     def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         stem, *skips = features
@@ -155,12 +156,19 @@ class ResNet34UNet(nn.Module):
         classes: channels of the logits; 1 for a binary mask.
         in_channels: channels of the image.
         decoder: `lab` (the lab's figure: 32 channels, CBAM) or `unet` (symmetric, up-convolutions).
+        width: channels of the stem; the decoder of the lab has half as many.
     """
 
-    def __init__(self, classes: int = 1, in_channels: int = 3, decoder: Literal["lab", "unet"] = "lab"):
+    def __init__(
+        self, classes: int = 1, in_channels: int = 3, decoder: Literal["lab", "unet"] = "lab", width: int = 64
+    ):
         super().__init__()
-        self.encoder = ResNet34Encoder(in_channels)
-        self.decoder = {"lab": LabDecoder, "unet": SymmetricDecoder}[decoder]()
+        self.encoder = ResNet34Encoder(in_channels, width=width)
+        if decoder == "lab":
+            self.decoder = LabDecoder(width=width)
+        else:
+            features, widths = (1, 1, 2, 4, 8), (4, 2, 1, 1, 0.5)  # times the width
+            self.decoder = SymmetricDecoder([n * width for n in features], [int(n * width) for n in widths])
         self.head = nn.Conv2d(self.decoder.channels, classes, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:

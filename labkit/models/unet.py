@@ -35,23 +35,29 @@ class UNet(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        widths = [width * 2**stage for stage in range(depth + 1)]  # 64, 128, 256, 512, 1024
-        skips = widths[-2::-1]  # 512, 256, 128, 64
-        handed = [*skips, width] if up == "interpolated" else widths[::-1]  # by the bottleneck and each decoder stage
         upsample = {"transposed": UpTransposed, "bilinear": UpBilinear, "interpolated": UpInterpolated}[up]
 
-        self.encoder = nn.ModuleList(
-            DoubleConv(above, here, padding, norm)
-            for above, here in zip([in_channels, *widths], widths[:-1], strict=False)
-        )
+        self.encoder = nn.ModuleList()
+        channels = in_channels
+        for stage in range(depth):
+            skip = width * 2**stage  # 64, 128, 256, 512
+            self.encoder.append(DoubleConv(channels, skip, padding, norm))
+            channels = skip
         self.pool = nn.MaxPool2d(2)
-        self.bottleneck = DoubleConv(skips[0], handed[0], padding, norm)
+
+        deepest = channels if up == "interpolated" else 2 * channels  # 1024
+        self.bottleneck = DoubleConv(channels, deepest, padding, norm)
         self.dropout = nn.Dropout2d(dropout)
-        self.ups = nn.ModuleList(upsample(below, skip) for below, skip in zip(handed, skips, strict=False))
-        self.decoder = nn.ModuleList(
-            DoubleConv(2 * skip, here, padding, norm) for skip, here in zip(skips, handed[1:], strict=True)
-        )
-        self.head = nn.Conv2d(width, classes, kernel_size=1)
+        channels = deepest
+
+        self.ups, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for stage in reversed(range(depth)):
+            skip = width * 2**stage  # 512, 256, 128, 64
+            self.ups.append(upsample(channels, skip))
+            # interpolation cannot halve the channels, so the convolutions before it do
+            channels = skip // 2 if up == "interpolated" and stage > 0 else skip
+            self.decoder.append(DoubleConv(2 * skip, channels, padding, norm))
+        self.head = nn.Conv2d(channels, classes, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
         skips, x = self.encode(x)

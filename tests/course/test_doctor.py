@@ -188,7 +188,7 @@ def test_a_home_that_is_not_there_is_named(tmp_path, monkeypatch):
 # --- data
 
 
-def test_a_fresh_lab_is_told_to_draw_the_sample(own_home):
+def test_a_fresh_lab_is_told_to_unpack_the_sample(own_home):
     findings = examine()
     assert "labkit data get --data sample" in [finding.do for finding in findings]
     assert one(found(holdings.data_sets("sample")), "pets")[:2] == ("pets: not there", "ok")
@@ -213,7 +213,7 @@ def test_damaged_lists_do_not_stop_the_doctor(own_home):
     assert [f for f in findings if f.topic == "tools"]
 
 
-@pytest.mark.parametrize("name", ["sample/.oxford-iiit-pet-x1y2", "pets/.importing-ab", "cache/.building-ab-64-c"])
+@pytest.mark.parametrize("name", [".sample-unpacking-x1y2", "pets/.importing-ab", "cache/.building-ab-64-c"])
 def test_what_was_left_half_done_is_named_unless_it_is_being_written(own_home, name):
     left = own_home / "dataset" / name
     (left / "images").mkdir(parents=True)

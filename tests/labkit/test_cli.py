@@ -127,7 +127,7 @@ def test_another_network_brings_its_own_defaults(shell, recipe, tiny_root, tmp_p
     assert status == 0, err
     text = (tmp_path / "run" / "recipe.toml").read_text()
     assert 'decoder = "lab"' in text
-    assert "width" not in text
+    assert "depth" not in text
 
 
 def test_help_does_not_load_torch():

@@ -126,11 +126,6 @@ def test_data_that_are_there_are_neither_replaced_nor_fetched_again(own_pets, tm
         get_pets(tmp_path / "new", folder)
 
 
-def test_count_belongs_to_the_sample(tmp_path):
-    with pytest.raises(LabError, match="only the sample"):
-        get_pets("pets", count=20)
-
-
 def test_without_a_network_the_way_out_is_named(lab_home, monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
     monkeypatch.setattr("torchvision.datasets.OxfordIIITPet.__init__", _unreachable)

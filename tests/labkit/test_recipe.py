@@ -99,7 +99,7 @@ def test_missing_recipe_is_refused_with_the_known_ones():
         ("[data]\nsize = 3", "data.size", "image_size"),
         ("[data.augment]\nhflip = 0.5", "data.augment.hflip", "horizontal_flip"),
         ("[model]\nwidht = 16", "model.widht", "width"),
-        ('[model]\nname = "resnet34_unet"\nwidth = 16', "model.width", "decoder"),
+        ('[model]\nname = "resnet34_unet"\ndepth = 3', "model.depth", "decoder"),
         ('[model]\nname = "vgg"', "model.name", "'unet', 'paper_unet', .*'encoder_unet'"),
         ('[model]\nup = "nearest"', "model.up", "'transposed', 'bilinear' or 'interpolated'"),
         ('[model]\nwidth = "wide"', "model.width", "integer"),
@@ -169,7 +169,7 @@ def test_changed_is_checked_anew():
 def test_another_network_takes_none_of_the_arguments_of_the_first():
     other = parsed(EVERYTHING).changed(model={"name": "resnet34_unet", "decoder": "unet"})
     assert other == parsed(EVERYTHING).changed(model={"name": "resnet34_unet"}).changed(model={"decoder": "unet"})
-    assert not hasattr(other.model, "width")
+    assert not hasattr(other.model, "depth")
 
 
 # --- sizes by epoch

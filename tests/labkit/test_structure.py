@@ -44,4 +44,4 @@ def test_what_a_student_reads_is_an_evening_and_no_file_is_long():
     # the lab's own networks; the reports', the paper's to the letter, torchvision's encoders, the speedrun's are extra
     extra = ("models/report_resnet34_unet.py", "models/paper_unet.py", "models/encoder_unet.py", "models/patch_unet.py")
     assert sum(n for name, n in networks.items() if name not in extra) + rest <= 1010
-    assert sum(networks.values()) + rest <= 1350
+    assert sum(networks.values()) + rest <= 1365

@@ -1,34 +1,28 @@
-"""Microscope slides drawn by the lab: tiles in groups, where a split inside the groups tells a better story.
+"""Microscope slides: tiles in groups, where a split inside the groups promises too much.
 
 Each slide has a stain, a focus, a noise and a cell size of its own, and its tiles share them. How dark and in which
-hue a kind of structure takes the stain differs from slide to slide; its shape does not. So colour tells the kinds
+hue a kind of structure takes the stain differs from slide to slide; its shape does not. So color tells the kinds
 apart on a slide that was seen in training, and on a new slide only shape and texture do.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import string
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from labkit.data.sample.canvas import Canvas, column, ramp, rounded_light
-from labkit.data.sample.chance import Chance, Colour, mix, scaled
-from labkit.data.sample.shapes import Ellipse, Shape
-from labkit.errors import LabError
+from dataset.drawing.canvas import Canvas, column, ramp
+from dataset.drawing.chance import Chance, Color, mix, scaled
+from dataset.drawing.shapes import Ellipse, Shape
 
 CLASSES = ("background", "nucleus", "cluster", "satellite")
 NUCLEUS, CLUSTER, SATELLITE = 1, 2, 3
 OFTEN = {NUCLEUS: 0.55, CLUSTER: 0.25, SATELLITE: 0.2}
-GLASS: tuple[Colour, ...] = ((0.93, 0.90, 0.84), (0.94, 0.89, 0.91), (0.90, 0.92, 0.94), (0.88, 0.84, 0.76))
-# haematoxylin, toluidine blue, silver, eosin
-STAINS: tuple[Colour, ...] = ((0.38, 0.24, 0.56), (0.24, 0.30, 0.58), (0.46, 0.28, 0.22), (0.60, 0.24, 0.46))
+TILE = 96.0  # height and width in units
+GLASS: tuple[Color, ...] = ((0.93, 0.90, 0.84), (0.94, 0.89, 0.91), (0.90, 0.92, 0.94), (0.88, 0.84, 0.76))
+# hematoxylin, toluidine blue, silver, eosin
+STAINS: tuple[Color, ...] = ((0.38, 0.24, 0.56), (0.24, 0.30, 0.58), (0.46, 0.28, 0.22), (0.60, 0.24, 0.46))
 ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 
@@ -36,25 +30,24 @@ ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 class Slide:
     """What the tiles of one slide share."""
 
-    glass: Colour
-    inks: tuple[Colour, Colour, Colour]
-    """Colours that nuclei, clusters and satellites take."""
-    plasma: Colour
-    """Colour of the cells' bodies, which are background."""
+    glass: Color
+    inks: tuple[Color, Color, Color]
+    """Colors that nuclei, clusters and satellites take."""
+    plasma: Color
+    """Color of the cells' bodies, which are background."""
     radius: float
-    """Of a nucleus, in pixels; `scale` is 1 for tiles of 96 pixels."""
-    scale: float
+    """Of a nucleus, in units; a tile is 96 units high and wide."""
     crowd: float
     """Structures on a full tile, about."""
     blur: int
-    """Passes of a 1-2-1 filter: how far out of focus."""
+    """Passes of a 1-2-1 filter over 96 pixels: how far out of focus."""
     noise: float
     """Of the camera, as a share of white; `shade` is how much darker one corner is than the opposite one."""
     shade: float
 
 
-def prepare_slide(seed: int, number: int, scale: float = 1.0) -> Slide:
-    """The look of slide `number`, from seed and number alone; `scale` is 1 for tiles of 96 pixels."""
+def prepare_slide(seed: int, number: int) -> Slide:
+    """The look of slide `number`, from seed and number alone."""
     chance = Chance(seed, number)
     stain, counter = chance.about(chance.pick(STAINS), 0.06), chance.about(chance.pick(STAINS), 0.06)
     glass = chance.about(chance.pick(GLASS), 0.03)
@@ -68,8 +61,7 @@ def prepare_slide(seed: int, number: int, scale: float = 1.0) -> Slide:
         glass=glass,
         inks=inks,
         plasma=mix(glass, mix(stain, counter, 0.5), chance.between(0.12, 0.26)),
-        radius=chance.between(6.5, 9.5) * scale,
-        scale=scale,
+        radius=chance.between(6.5, 9.5),
         crowd=chance.between(6.0, 12.0),
         blur=chance.pick((0, 0, 1, 2, 4)),
         noise=chance.between(0.01, 0.05),
@@ -79,7 +71,7 @@ def prepare_slide(seed: int, number: int, scale: float = 1.0) -> Slide:
 
 def draw_tile(slide: Slide, seed: int, number: int, place: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Tile `place` of slide `number`: image `uint8 [size, size, 3]` and class indices `uint8 [size, size]`."""
-    chance, canvas = Chance(seed, number, place + 1), Canvas(size, size)
+    chance, canvas = Chance(seed, number, place + 1), Canvas((size, size), size / TILE)
     mask = np.zeros((size, size), np.uint8)
     lay_ground(chance, canvas, slide)
     count = max(3, round(slide.crowd * chance.between(0.6, 1.4)))
@@ -89,22 +81,21 @@ def draw_tile(slide: Slide, seed: int, number: int, place: int, size: int) -> tu
     for _ in range(count):
         place_structure(chance, canvas, mask, slide, chance.weighted(OFTEN), taken)
     finish(chance, canvas, slide)
-    image = np.floor(np.clip(canvas.rgb, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
-    return np.ascontiguousarray(image.transpose(1, 2, 0)), mask
+    return canvas.pixels(), mask
 
 
 def lay_ground(chance: Chance, canvas: Canvas, slide: Slide) -> None:
     """Glass, the pale bodies of cells with their folds, and crumbs that belong to no class."""
-    height, width, scale = canvas.height, canvas.width, slide.scale
+    height, width = canvas.height, canvas.width
     for cell, share in ((34, 0.03), (9, 0.02)):
-        canvas.rgb += column(slide.glass) * (0.5 - np.float32(share) * chance.noise(height, width, cell * scale))
-    grain = 1 + (chance.noise(height, width, 4 * scale) - np.float32(0.5)) * np.float32(0.12)
+        canvas.rgb += column(slide.glass) * (0.5 - np.float32(share) * canvas.noise(chance, cell))
+    grain = 1 + (canvas.noise(chance, 4) - np.float32(0.5)) * np.float32(0.12)
     for _ in range(int(chance.between(2, 6))):
-        x, y, rx = chance.between(0, width), chance.between(0, height), chance.between(14, 30) * scale
+        x, y, rx = chance.between(0, width), chance.between(0, height), chance.between(14, 30)
         body = Ellipse(x, y, rx, rx * chance.between(0.5, 1.0), chance.between(0, 3))
-        canvas.paint([body], column(slide.plasma) * grain, opacity=chance.between(0.35, 0.8), soft=3 * scale)
+        canvas.paint([body], column(slide.plasma) * grain, opacity=chance.between(0.35, 0.8), soft=3)
     for _ in range(int(chance.between(0, 5))):
-        x, y, rx = chance.between(0, width), chance.between(0, height), chance.between(0.8, 1.8) * scale
+        x, y, rx = chance.between(0, width), chance.between(0, height), chance.between(0.8, 1.8)
         spot = Ellipse(x, y, rx, rx * chance.between(0.5, 1.0))
         canvas.paint([spot], chance.pick(slide.inks), opacity=0.7, soft=1.5)
 
@@ -127,11 +118,12 @@ def place_structure(
         return
     d = canvas.distance(shapes, window, blend=0.25 * radius if kind == CLUSTER else 0)
     cover = np.clip(np.float32(0.5) - d / np.float32(1.4), 0, 1) * np.float32(0.92)
-    coarse = chance.noise(*d.shape, max(1.5, (0.3 if kind == CLUSTER else 0.55) * radius)) - np.float32(0.5)
-    light = 1 + coarse * np.float32(0.55 if kind == CLUSTER else 0.25) + np.float32(0.12) * rounded_light(d)
+    cell = max(1.5, (0.3 if kind == CLUSTER else 0.55) * radius * canvas.density)
+    coarse = chance.noise(d.shape, cell, cell) - np.float32(0.5)
+    light = 1 + coarse * np.float32(0.55 if kind == CLUSTER else 0.25) + np.float32(0.12) * canvas.rounded_light(d)
     ink = column(slide.inks[kind - 1]) * light
     if kind == NUCLEUS:  # a darker membrane
-        ink = ink * (1 - np.float32(0.22) * ramp(d, -2.4 * slide.scale, -0.6 * slide.scale))
+        ink = ink * (1 - np.float32(0.22) * ramp(d, -2.4, -0.6))
     if kind == SATELLITE:  # a pale middle
         ink = ink + (column(slide.glass) - ink) * (np.float32(0.75) * (1 - ramp(d, -0.75 * radius, -0.35 * radius)))
     canvas.lay(window, ink, cover)
@@ -156,45 +148,10 @@ def outline(chance: Chance, kind: int, x: float, y: float, radius: float) -> lis
 def finish(chance: Chance, canvas: Canvas, slide: Slide) -> None:
     """Uneven light, the lens and the camera; only + - * / so that every machine gives the same pixels."""
     canvas.rgb *= 1 - np.float32(slide.shade) * (canvas.x / canvas.width + canvas.y / canvas.height) / 2
-    for _ in range(slide.blur):
+    for _ in range(round(slide.blur * canvas.density**2)):  # as far out of focus at any resolution
         for axis in (1, 2):
             padded = np.pad(canvas.rgb, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
             first, middle, last = (padded.take(range(i, i + canvas.rgb.shape[axis]), axis) for i in range(3))
             canvas.rgb = (first + middle * 2 + last) * np.float32(0.25)
     grains = chance.rng.random(canvas.rgb.shape, dtype=np.float32) - np.float32(0.5)
     canvas.rgb += grains * np.float32(2 * slide.noise)
-
-
-def draw_slides(root: Path | str, groups: int = 15, per_group: int = 12, size: int = 96, seed: int = 0) -> Path:
-    """Draw `per_group` tiles of each of `groups` slides (A, B, ...) and return `root`; see `labkit.data.import_groups`.
-
-    Writes `images/<slide>/<number>.png`, `masks/<slide>/<number>.png` (class indices) and `classes.txt`, whole or
-    not at all, into `root`, a new or empty folder. Tiles are `size` pixels high and wide. The same arguments give
-    the same pixels on every machine, and more slides or tiles change none.
-
-    Raises:
-        LabError: an argument is out of range, or `root` holds something already.
-    """
-    if not (1 <= groups <= 26 and 1 <= per_group <= 999 and 32 <= size <= 1024 and seed >= 0):
-        found = f"groups {groups}, per_group {per_group}, size {size}, seed {seed}"
-        raise LabError(f"{found}: they go from 1 to 26, 1 to 999, 32 to 1024, and from 0")
-    root = Path(root)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise LabError(f"{root}: holds something already; choose another folder or empty that one")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
-        for number, letter in enumerate(string.ascii_uppercase[:groups]):
-            slide = prepare_slide(seed, number, size / 96)
-            folders = [draft / part / letter for part in ("images", "masks")]
-            for folder in folders:
-                folder.mkdir(parents=True)
-            for place in range(per_group):
-                for folder, pixels in zip(folders, draw_tile(slide, seed, number, place, size), strict=True):
-                    Image.fromarray(pixels).save(folder / f"{place + 1:03d}.png", compress_level=1)
-        (draft / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8", newline="\n")
-        draft.chmod(0o755)
-        os.replace(draft, root)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return root

@@ -1,4 +1,4 @@
-"""Fur: the colours, markings, strands and ragged edge of one pet, and the pen that draws with it."""
+"""Fur: the colors, markings, strands and ragged edge of one pet, and the pen that draws with it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labkit.data.sample.breeds import WHITE, Breed
-from labkit.data.sample.canvas import Canvas, blended, ramp, rounded_light
-from labkit.data.sample.chance import Chance, Colour, mix, scaled
-from labkit.data.sample.shapes import Frame, Shape
+from dataset.drawing.breeds import WHITE, Breed
+from dataset.drawing.canvas import Canvas, blended, ramp
+from dataset.drawing.chance import Chance, Color, mix, scaled
+from dataset.drawing.shapes import Frame, Shape
 
-TILE = 256  # side of the fur pattern in pixels, a power of two so that it wraps by masking
+STRANDS = ((9.0, 2.0), (5.0, 1.3))  # length and width of coarse and fine strands, in units
+TILE = 512  # side of the pattern of strands in pixels, more than the diagonal of an image
 
 
 class Coat:
-    """The fur of one pet on one canvas; `size` is the pixels per unit of the pet's body."""
+    """The fur of one pet on one canvas; `size` is the length of a head in units."""
 
-    def __init__(self, canvas: Canvas, breed: Breed, chance: Chance, size: float, scene: Colour) -> None:
+    def __init__(self, canvas: Canvas, breed: Breed, chance: Chance, size: float, scene: Color) -> None:
         self.canvas, self.breed, self.size = canvas, breed, size
         base, second = chance.pick(breed.coats)
         share = breed.camouflage * chance.between(0.4, 1.0)
-        if scene[0] < max(scene):  # no animal is green or blue, but some are greyish
+        if scene[0] < max(scene):  # no animal is green or blue, but some are grayish
             scene = mix(scene, (sum(scene) / 3,) * 3, 0.6)
         self.base = mix(chance.about(base, 0.05), scene, share)
         self.second = mix(chance.about(second, 0.04), scaled(scene, 0.62), share)
@@ -31,12 +32,11 @@ class Coat:
         self.bib = chance.chance(breed.bib)
         self.stripe = size * chance.between(0.17, 0.25)
         self.bold = chance.between(0.6, 1.0)
-        h, w = canvas.height, canvas.width
-        self.broad = chance.noise(h, w, max(6.0, size * 0.42))
-        self.lumps = chance.noise(h, w, max(3.0, size * 0.14))
-        self.tufts = chance.noise(h, w, max(2.6, size * 0.07))
-        self.strands = chance.noise(TILE, TILE, 9.0, 2.0)
-        self.strands = (self.strands + chance.noise(TILE, TILE, 5.0, 1.3)) * np.float32(0.5)
+        self.broad = canvas.noise(chance, max(6.0, size * 0.42))
+        self.lumps = canvas.noise(chance, max(3.0, size * 0.14))
+        self.tufts = canvas.noise(chance, max(2.6, size * 0.07))
+        coarse, fine = (chance.noise((TILE, TILE), y * canvas.density, x * canvas.density) for y, x in STRANDS)
+        self.strands = (coarse + fine) * np.float32(0.5)
         self.cell = size * chance.between(0.26, 0.40)
         self.dots = chance.rng.random((3, 64, 64), dtype=np.float32)
 
@@ -45,12 +45,18 @@ class Coat:
         x, y = self.canvas.x[:, window[1]], self.canvas.y[window[0]]
         c, s = np.float32(math.cos(flow)), np.float32(math.sin(flow))
         bend = (self.lumps[window] - np.float32(0.5)) * 10
-        u = (x * c + y * s + bend).astype(np.int32) & (TILE - 1)
-        v = (y * c - x * s).astype(np.int32) & (TILE - 1)
-        return self.strands[v, u] - np.float32(0.5)
+        u, v = x * c + y * s + bend, y * c - x * s
+        # moved so that the least of the whole image is just above 0
+        u = u - min(0, c * self.canvas.width) - min(0, s * self.canvas.height) + 5
+        v = v - min(0, c * self.canvas.height) - min(0, -s * self.canvas.width)
+        u, v = u * np.float32(self.canvas.density), v * np.float32(self.canvas.density)
+        i, j = v.astype(np.int32), u.astype(np.int32)
+        share, i, j = u - j, i % TILE, j % TILE
+        left = self.strands[i, j]
+        return left + (self.strands[i, (j + 1) % TILE] - left) * share - np.float32(0.5)
 
     def marks(self, window: tuple[slice, slice], part: str, anchor: tuple[float, float]) -> np.ndarray | None:
-        """Share [h, w] of the second colour, or None where the part has no markings."""
+        """Share [h, w] of the second color, or None where the part has no markings."""
         kind, x, y = self.breed.markings, self.canvas.x[:, window[1]], self.canvas.y[window[0]]
         if kind == "tabby":
             dx, dy = x - np.float32(anchor[0]), y - np.float32(anchor[1])
@@ -98,18 +104,18 @@ class Pen:
     def flat(
         self,
         shapes: Sequence[Shape],
-        colour: Colour,
+        color: Color,
         *,
         opacity: float = 1.0,
-        soft: float = 1.0,
+        soft: float = 0.0,
         blend: float = 0.0,
         relief: float = 0.0,
         pet: str = "over",
     ) -> None:
-        """Paint shapes in a plain colour: eyes, noses, mouths; by default only where there is pet."""
+        """Paint shapes in a plain color: eyes, noses, mouths; by default only where there is pet."""
         placed = [shape.placed(self.frame) for shape in shapes]
         self.canvas.paint(
-            placed, colour, blend=blend * self.frame.scale, opacity=opacity, soft=soft, relief=relief, pet=pet
+            placed, color, blend=blend * self.frame.scale, opacity=opacity, soft=soft, relief=relief, pet=pet
         )
 
     def fur(
@@ -121,14 +127,14 @@ class Pen:
         anchor: tuple[float, float] = (0.0, 0.0),
         flow: float = 0.0,
         dim: float = 1.0,
-        colour: Colour | None = None,
+        color: Color | None = None,
         inside: bool = False,
         hair: float = 1.0,
     ) -> None:
         """Paint shapes as fur.
 
         `part` picks the markings, `anchor` is the point that stripes run around, `flow` the direction of
-        the hair (radians from straight down), `dim` darkens (far legs), `colour` replaces the coat's own,
+        the hair (radians from straight down), `dim` darkens (far legs), `color` replaces the coat's own,
         `inside` keeps to the pet (bibs, muzzles), `hair` scales how ragged the edge is.
         """
         canvas, coat = self.canvas, self.coat
@@ -141,7 +147,7 @@ class Pen:
         strand = coat.strand(window, flow)
         ragged = np.float32(hair * min(coat.breed.hair * coat.size / 30, 0.07 * coat.size) + 0.8 * inside)
         furry = d + ragged * ((coat.tufts[window] - np.float32(0.62)) * np.float32(2.2) + strand * 2)
-        cover = np.clip(np.float32(0.5) - furry * np.float32(0.5 if inside else 0.9), 0, 1)
+        cover = np.clip(np.float32(0.5) - furry * np.float32(0.5 if inside else 0.7), 0, 1)
         pets = canvas.pet[window]
         if inside:
             cover = cover * pets * np.float32(0.92)
@@ -149,12 +155,12 @@ class Pen:
             shadow = np.clip(1 - d * np.float32(5 / coat.size), 0, 1) * pets
             canvas.rgb[:, window[0], window[1]] *= 1 - np.float32(0.30) * shadow
             pets += (1 - pets) * cover
-        marks = None if colour else coat.marks(window, part, self.frame.point(*anchor))
-        base = colour or coat.base
+        marks = None if color else coat.marks(window, part, self.frame.point(*anchor))
+        base = color or coat.base
         if marks is None:
             marks = np.float32(0.0)
         shade = 1 + np.float32(0.22) * strand + np.float32(0.16) * (coat.lumps[window] - np.float32(0.5))
         shade = shade * np.float32(dim)
         if not inside:
-            shade = shade * (1 + np.float32(0.30) * rounded_light(d, coat.size * 0.45))
+            shade = shade * (1 + np.float32(0.30) * canvas.rounded_light(d, coat.size * 0.45))
         canvas.lay(window, blended(base, coat.second, marks) * shade, cover)

@@ -14,9 +14,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a drawing sits: its own units are mirrored, turned, scaled and moved to pixels.
+    """Where a drawing sits: its own units are mirrored, turned, scaled and moved to the units of the image.
 
-    `x`, `y` are the pixel position of the origin (y points down), `scale` is pixels per unit, `angle`
+    `x`, `y` are where its origin lies (y points down), `scale` is the length of its own unit, `angle`
     is in radians (positive turns clockwise on the screen), `flip` mirrors left and right.
     """
 
@@ -27,7 +27,7 @@ class Frame:
     flip: bool = False
 
     def point(self, x: float, y: float) -> tuple[float, float]:
-        """Pixel position of a point given in the units of this frame."""
+        """Where in the image a point lies that is given in the units of this frame."""
         x = -x if self.flip else x
         c, s = math.cos(self.angle), math.sin(self.angle)
         return self.x + self.scale * (c * x - s * y), self.y + self.scale * (s * x + c * y)
@@ -49,7 +49,7 @@ class Tube:
     knots: tuple[tuple[float, float, float], ...]
 
     def placed(self, frame: Frame) -> Tube:
-        """The same shape in pixels."""
+        """The same shape in the units of the image."""
         return Tube(tuple((*frame.point(x, y), r * frame.scale) for x, y, r in self.knots))
 
     def bounds(self) -> tuple[float, float, float, float]:
@@ -88,7 +88,7 @@ class Ellipse:
     angle: float = 0.0
 
     def placed(self, frame: Frame) -> Ellipse:
-        """The same shape in pixels."""
+        """The same shape in the units of the image."""
         s = frame.scale
         return Ellipse(*frame.point(self.x, self.y), self.rx * s, self.ry * s, frame.turned(self.angle))
 
@@ -119,7 +119,7 @@ class Box:
     angle: float = 0.0
 
     def placed(self, frame: Frame) -> Box:
-        """The same shape in pixels."""
+        """The same shape in the units of the image."""
         s = frame.scale
         px, py = frame.point(self.x, self.y)
         return Box(px, py, self.hx * s, self.hy * s, self.corner * s, frame.turned(self.angle))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from labkit.data.sample import textures
-from labkit.data.sample.canvas import Canvas, Scene, blended, column, ramp
-from labkit.data.sample.chance import Chance, scaled
-from labkit.data.sample.shapes import Box, Ellipse, Tube
+from dataset.drawing import textures
+from dataset.drawing.canvas import Canvas, Scene, blended, column, ramp
+from dataset.drawing.chance import Chance, scaled
+from dataset.drawing.shapes import Box, Ellipse, Tube
 
 
 def garden(chance: Chance, canvas: Canvas) -> Scene:
@@ -22,12 +22,12 @@ def garden(chance: Chance, canvas: Canvas) -> Scene:
         )
     )
     canvas.rgb[:] = blended(top, low, np.clip(canvas.y * np.float32(1 / horizon), 0, 1) + 0 * canvas.x)
-    puffs = chance.noise(h, w, h * 0.09, w * 0.2) + chance.noise(h, w, h * 0.035, w * 0.06) * np.float32(0.45)
+    puffs = canvas.noise(chance, h * 0.09, w * 0.2) + canvas.noise(chance, h * 0.035, w * 0.06) * np.float32(0.45)
     clouds = ramp(puffs, 0.72, 1.05) * np.float32(0.8)
-    canvas.lay((slice(0, h), slice(0, w)), column((0.95, 0.95, 0.96)), clouds)
+    canvas.lay(canvas.all, column((0.95, 0.95, 0.96)), clouds)
     back = chance.pick(("hedge", "fence", "trees", "house"))
     if back == "fence":
-        wood = textures.any_colour(chance, 0.9)
+        wood = textures.any_color(chance, 0.9)
         for k in range(10):
             x, high = (k + 0.5) * w / 9, h * 0.16 + chance.between(-2, 2)
             canvas.paint(
@@ -45,9 +45,10 @@ def garden(chance: Chance, canvas: Canvas) -> Scene:
     leafy = chance.about(
         chance.pick(((0.24, 0.38, 0.20), (0.36, 0.42, 0.20), (0.55, 0.38, 0.18), (0.40, 0.36, 0.26))), 0.05
     )
-    leaves = blended(scaled(leafy, 0.6), scaled(leafy, 1.35), chance.noise(h, w, 4.0))
-    edge = horizon - h * (0.05 + 0.30 * chance.noise(1, w, 1.0, w * 0.14) * (back in ("hedge", "trees")))
-    canvas.lay((slice(0, h), slice(0, w)), leaves, np.clip(canvas.y - edge, 0, 1))
+    leaves = blended(scaled(leafy, 0.6), scaled(leafy, 1.35), canvas.noise(chance, 4.0))
+    tops = chance.noise((1, canvas.shape[1]), 1.0, w * 0.14 * canvas.density) * (back in ("hedge", "trees"))
+    edge = horizon - h * (0.05 + 0.30 * tops)
+    canvas.lay(canvas.all, leaves, np.clip(canvas.y - edge, 0, 1))
     if back == "trees":
         for _ in range(3):
             x, bark = chance.between(0, 1) * w, chance.about((0.36, 0.26, 0.19), 0.06)
@@ -65,11 +66,11 @@ def garden(chance: Chance, canvas: Canvas) -> Scene:
         textures.shag(chance, canvas) + textures.grain(chance, canvas) - 1,
     )
     canvas.lay(
-        (slice(0, h), slice(0, w)),
+        canvas.all,
         blades,
-        np.clip(canvas.y - np.float32(horizon) + 6 * chance.noise(h, w, 9.0, 2.0), 0, 1),
+        np.clip(canvas.y - np.float32(horizon) + 6 * canvas.noise(chance, 9.0, 2.0), 0, 1),
     )
-    petal = textures.any_colour(chance, 0.3)
+    petal = textures.any_color(chance, 0.3)
     for _ in range(int(chance.between(0, 14))):
         x, y = chance.between(0, 1) * w, chance.between(horizon + 6, h)
         canvas.paint([Ellipse(x, y, 1.5, 1.5), Ellipse(x + 2.4, y, 1.5, 1.5), Ellipse(x + 1.2, y - 2, 1.5, 1.5)], petal)
@@ -80,7 +81,7 @@ def path(chance: Chance, canvas: Canvas) -> Scene:
     """A path strewn with autumn leaves."""
     scene = garden(chance, canvas)
     w, h = canvas.width, canvas.height
-    colours = (
+    colors = (
         (0.76, 0.44, 0.16),
         (0.60, 0.30, 0.12),
         (0.84, 0.64, 0.26),
@@ -92,5 +93,5 @@ def path(chance: Chance, canvas: Canvas) -> Scene:
         y = chance.between(top, h)
         size = 1.5 + 4.0 * (y - top) / (h - top)
         leaf = Ellipse(chance.between(0, 1) * w, y, size * 1.3, size * 0.6, chance.between(-1.5, 1.5))
-        canvas.paint([leaf], chance.about(chance.pick(colours), 0.06))
-    return Scene(scene.nearest, scene.farthest, chance.pick(colours), grassy=True)
+        canvas.paint([leaf], chance.about(chance.pick(colors), 0.06))
+    return Scene(scene.nearest, scene.farthest, chance.pick(colors), grassy=True)

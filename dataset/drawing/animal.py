@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labkit.data.sample.breeds import INK
-from labkit.data.sample.chance import Chance, Colour, mix, scaled
-from labkit.data.sample.coats import Pen
-from labkit.data.sample.heads import Look, cat_front, cat_side, dog_front, dog_side
-from labkit.data.sample.shapes import Ellipse, Tube, curve
+from dataset.drawing.breeds import INK
+from dataset.drawing.chance import Chance, Color, mix, scaled
+from dataset.drawing.coats import Pen
+from dataset.drawing.heads import Look, cat_front, cat_side, dog_front, dog_side
+from dataset.drawing.shapes import Ellipse, Tube, curve
 
-COLLARS: tuple[Colour, ...] = (
+COLLARS: tuple[Color, ...] = (
     (0.80, 0.16, 0.18),
     (0.16, 0.36, 0.72),
     (0.10, 0.55, 0.45),
@@ -20,14 +20,14 @@ COLLARS: tuple[Colour, ...] = (
 
 
 @dataclass(frozen=True)
-class Model:
+class Animal:
     """One pet about to be drawn: its pen, expression and the choices that poses share."""
 
     pen: Pen
     look: Look
     chance: Chance
     profile: bool  # the head is seen from the side
-    collar: Colour | None
+    collar: Color | None
 
     @property
     def cat(self) -> bool:
@@ -65,7 +65,7 @@ class Model:
         pen, coat = self.pen, self.pen.coat
         own = coat.pale if coat.bib else None
         high = max(0.085, size * 0.62)
-        pen.fur([Ellipse(x, y - high, size * 1.12, high)], part="paw", colour=own, dim=dim, hair=0.6)
+        pen.fur([Ellipse(x, y - high, size * 1.12, high)], part="paw", color=own, dim=dim, hair=0.6)
         dark = scaled(mix(coat.base, INK, 0.75), 0.8)
         for k in (-0.3, 0.3):
             toe = Tube(((x + k * size, y - high * 0.95, 0.016), (x + k * size, y - high * 0.25, 0.016)))

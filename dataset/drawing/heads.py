@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labkit.data.sample.breeds import INK
-from labkit.data.sample.chance import Chance, Colour, mix, scaled
-from labkit.data.sample.coats import Pen
-from labkit.data.sample.shapes import Ellipse, Tube, curve
+from dataset.drawing.breeds import INK
+from dataset.drawing.chance import Chance, Color, mix, scaled
+from dataset.drawing.coats import Pen
+from dataset.drawing.shapes import Ellipse, Tube, curve
 
-PINK: Colour = (0.86, 0.56, 0.55)
-TONGUE: Colour = (0.90, 0.45, 0.48)
-GLINT: Colour = (0.97, 0.97, 0.95)
+PINK: Color = (0.86, 0.56, 0.55)
+TONGUE: Color = (0.90, 0.45, 0.48)
+GLINT: Color = (0.97, 0.97, 0.95)
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Look:
     asleep: bool
     tongue: bool
     one_ear: bool  # one ear hangs (erect ears) or stands out (floppy ones)
-    eyes: Colour
-    nose: Colour
+    eyes: Color
+    nose: Color
 
 
-def new_look(chance: Chance, species: str, eyes: tuple[Colour, ...], asleep: bool) -> Look:
+def new_look(chance: Chance, species: str, eyes: tuple[Color, ...], asleep: bool) -> Look:
     """A random expression."""
     return Look(
         turn=chance.between(-0.22, 0.22),
@@ -94,7 +94,7 @@ def cat_front(pen: Pen, look: Look) -> None:
     pen.fur(skull, part="head", blend=0.25, anchor=(t, -2.2))
     x = t * 0.9
     if coat.breed.markings == "points":
-        pen.fur([Ellipse(x, 0.30, 0.62, 0.56)], colour=coat.second, inside=True)
+        pen.fur([Ellipse(x, 0.30, 0.62, 0.56)], color=coat.second, inside=True)
     elif coat.breed.markings == "tabby":
         for k in (-1, 0, 1):
             stripe = Tube(((x + 0.13 * k, -0.36, 0.03), (x + 0.24 * k, -0.78, 0.07)))
@@ -107,7 +107,7 @@ def cat_front(pen: Pen, look: Look) -> None:
         Ellipse(x + 0.22, 0.46, 0.29, 0.23),
         Ellipse(x, 0.62, 0.2, 0.16),
     ]
-    pen.fur(puffs, colour=muzzle, inside=True, blend=0.1)
+    pen.fur(puffs, color=muzzle, inside=True, blend=0.1)
     for side in (-1, 1):
         cat_eye(pen, look, 0.43 * side + 0.75 * t, -0.04, side)
     cat_mouth(pen, look, x)
@@ -136,7 +136,7 @@ def cat_side(pen: Pen, look: Look) -> None:
     muzzle = coat.pale if coat.bib else mix(coat.base, coat.pale, 0.4)
     if coat.breed.markings == "points":
         muzzle = coat.second
-    pen.fur([Ellipse(0.66, 0.36, 0.34, 0.27)], colour=muzzle, inside=True)
+    pen.fur([Ellipse(0.66, 0.36, 0.34, 0.27)], color=muzzle, inside=True)
     cat_eye(pen, look, 0.42, -0.08, -1)
     pen.flat([Ellipse(0.93, 0.20, 0.09, 0.07)], look.nose)
     mouth = curve((0.90, 0.34), (0.74, 0.54), (0.52, 0.47), start=0.03, end=0.03, steps=5)
@@ -166,7 +166,7 @@ def dog_front(pen: Pen, look: Look) -> None:
     muzzle = coat.pale if coat.bib else mix(coat.base, coat.pale, 0.38)
     pen.fur(
         [Ellipse(x, y + 0.1, 0.46, 0.44), Ellipse(x * 0.8, -0.45, 0.12, 0.5)],
-        colour=muzzle,
+        color=muzzle,
         inside=True,
         blend=0.3,
     )
@@ -200,7 +200,7 @@ def dog_front(pen: Pen, look: Look) -> None:
             Tube(((k * 0.26 + 0.5 * t, -0.82, 0.2), (k * 0.30 + 0.6 * t, -0.34 + 0.08 * abs(k), 0.07)))
             for k in (-2, -1, 0, 1, 2)
         ]
-        pen.fur(fringe, colour=scaled(coat.base, 1.06), inside=True, blend=0.1)
+        pen.fur(fringe, color=scaled(coat.base, 1.06), inside=True, blend=0.1)
 
 
 def dog_side(pen: Pen, look: Look) -> None:
@@ -213,7 +213,7 @@ def dog_side(pen: Pen, look: Look) -> None:
     bridge = Tube(((0.25, 0.05, 0.50), (tip - 0.16, 0.27, 0.25)))
     pen.fur([Ellipse(-0.05, -0.1, 0.86, 0.80), jaw, bridge], part="head", blend=0.25, anchor=(1.2, -1.6))
     muzzle = coat.pale if coat.bib else mix(coat.base, coat.pale, 0.35)
-    pen.fur([Tube(((0.62, 0.36, 0.27), (tip - 0.1, 0.38, 0.22)))], colour=muzzle, inside=True)
+    pen.fur([Tube(((0.62, 0.36, 0.27), (tip - 0.1, 0.38, 0.22)))], color=muzzle, inside=True)
     mouth = curve((tip - 0.05, 0.46), (tip - 0.35, 0.56), (0.50, 0.40), start=0.04, end=0.035, steps=5)
     pen.flat([mouth], dark)
     pen.flat([Ellipse(tip + 0.02, 0.13, 0.17, 0.14)], look.nose, relief=0.3, pet="add")
@@ -225,4 +225,4 @@ def dog_side(pen: Pen, look: Look) -> None:
         pen.fur([ear], part="ear", anchor=(0.0, -2.0), hair=1.2)
     if coat.breed.hair > 1.8:
         fringe = [Tube(((0.1 + 0.2 * k, -0.78, 0.2), (0.25 + 0.22 * k, -0.36, 0.06))) for k in (0, 1)]
-        pen.fur(fringe, colour=scaled(coat.base, 1.06), inside=True, blend=0.1)
+        pen.fur(fringe, color=scaled(coat.base, 1.06), inside=True, blend=0.1)

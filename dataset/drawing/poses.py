@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from labkit.data.sample.model import Model
-from labkit.data.sample.shapes import Ellipse, Tube, curve
+from dataset.drawing.animal import Animal
+from dataset.drawing.shapes import Ellipse, Tube, curve
 
 
-def bib(model: Model, x: float, y: float, wide: float, high: float) -> None:
+def bib(animal: Animal, x: float, y: float, wide: float, high: float) -> None:
     """A pale chest."""
-    if model.pen.coat.bib:
-        model.pen.fur([Ellipse(x, y, wide, high)], colour=model.pen.coat.pale, inside=True)
+    if animal.pen.coat.bib:
+        animal.pen.fur([Ellipse(x, y, wide, high)], color=animal.pen.coat.pale, inside=True)
 
 
-def sit_front(m: Model) -> None:
+def sit_front(m: Animal) -> None:
     """Sitting, facing us."""
     pen, hair = m.pen, m.pen.coat.breed.hair
     if m.cat:
@@ -45,7 +45,7 @@ def sit_front(m: Model) -> None:
     m.head(0.0, -1.52, 0.54)
 
 
-def sit_side(m: Model) -> None:
+def sit_side(m: Animal) -> None:
     """Sitting, seen from the side, facing right."""
     pen = m.pen
     m.tail((-0.55, -0.16), up=m.chance.chance(0.5))
@@ -59,7 +59,7 @@ def sit_side(m: Model) -> None:
     m.head(0.36, -1.52, 0.52)
 
 
-def stand_side(m: Model) -> None:
+def stand_side(m: Animal) -> None:
     """Standing, seen from the side, facing right."""
     pen, breed = m.pen, m.pen.coat.breed
     back, half = -0.52 - 0.45 * breed.legs, 0.66 * breed.length
@@ -84,7 +84,7 @@ def stand_side(m: Model) -> None:
     m.head(half + 0.36, back - 0.52, 0.50)
 
 
-def lie_side(m: Model) -> None:
+def lie_side(m: Animal) -> None:
     """Lying like a sphinx, seen from the side, facing right."""
     pen, half = m.pen, 0.60 * m.pen.coat.breed.length
     m.tail((-half - 0.28, -0.22), up=m.chance.chance(0.3))
@@ -105,7 +105,7 @@ def lie_side(m: Model) -> None:
     m.head(half + 0.26, -1.00, 0.52)
 
 
-def loaf(m: Model) -> None:
+def loaf(m: Animal) -> None:
     """Lying, facing us, paws in front."""
     pen = m.pen
     m.tail((-0.6, -0.2), up=m.chance.chance(0.4))
@@ -118,7 +118,7 @@ def loaf(m: Model) -> None:
     m.head(m.chance.between(-0.1, 0.1), -0.86, 0.56)
 
 
-def curl(m: Model) -> None:
+def curl(m: Animal) -> None:
     """Curled up, mostly asleep, the tail about the feet."""
     pen = m.pen
     pen.fur(
@@ -136,7 +136,7 @@ def curl(m: Model) -> None:
     m.paw(0.34, 0.06, 0.18)
 
 
-def bow(m: Model) -> None:
+def bow(m: Animal) -> None:
     """The bow of a dog that wants to play (or a cat that stretches), seen from the side, facing right."""
     pen, half = m.pen, 0.62 * m.pen.coat.breed.length
     m.tail((-half - 0.12, -1.15), up=True)
@@ -156,7 +156,7 @@ def bow(m: Model) -> None:
     m.head(half + 0.32, -0.84, 0.50)
 
 
-def portrait(m: Model) -> None:
+def portrait(m: Animal) -> None:
     """Head and shoulders."""
     pen = m.pen
     shoulders = [
@@ -174,7 +174,7 @@ def portrait(m: Model) -> None:
 class Pose:
     """A way to sit, stand or lie: how to draw it, the room it needs (units) and how often it comes."""
 
-    draw: Callable[[Model], None]
+    draw: Callable[[Animal], None]
     left: float
     right: float
     top: float

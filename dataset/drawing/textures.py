@@ -1,4 +1,4 @@
-"""Colours and textures that the scenes are made of."""
+"""Colors and textures that the scenes are made of."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from labkit.data.sample.canvas import Canvas, blended, ramp
-from labkit.data.sample.chance import Chance, Colour, mix
+from dataset.drawing.canvas import Canvas, blended, ramp
+from dataset.drawing.chance import Chance, Color, mix
 
-# Colours of coats, which half of the things in a scene share so that colour alone tells little.
-FURRY: tuple[Colour, ...] = (
+# Colors of coats, which half of the things in a scene share so that color alone tells little.
+FURRY: tuple[Color, ...] = (
     (0.80, 0.56, 0.30),
     (0.66, 0.38, 0.16),
     (0.84, 0.74, 0.60),
@@ -21,7 +21,7 @@ FURRY: tuple[Colour, ...] = (
     (0.42, 0.29, 0.20),
     (0.63, 0.57, 0.49),
 )
-BRIGHT: tuple[Colour, ...] = (
+BRIGHT: tuple[Color, ...] = (
     (0.35, 0.55, 0.58),
     (0.72, 0.30, 0.28),
     (0.45, 0.58, 0.36),
@@ -32,8 +32,8 @@ BRIGHT: tuple[Colour, ...] = (
 )
 
 
-def any_colour(chance: Chance, furry: float = 0.5) -> Colour:
-    """A colour for a thing, from the coats with chance `furry`."""
+def any_color(chance: Chance, furry: float = 0.5) -> Color:
+    """A color for a thing, from the coats with chance `furry`."""
     return chance.about(chance.pick(FURRY if chance.chance(furry) else BRIGHT), 0.07)
 
 
@@ -60,28 +60,28 @@ def cloth(chance: Chance, canvas: Canvas, u: np.ndarray, v: np.ndarray) -> np.nd
             far = far - np.float32(0.12) * bands((du + dv) * 3) - np.float32(0.08) * bands((du - dv) * 3)
         return 1 - ramp(far, 0.22, 0.30)
     if kind == "patches":
-        return ramp(chance.noise(canvas.height, canvas.width, chance.between(9, 24)), 0.45, 0.58)
+        return ramp(canvas.noise(chance, chance.between(9, 24)), 0.45, 0.58)
     if kind == "fur":
         return shag(chance, canvas)
-    return chance.noise(canvas.height, canvas.width, 3.0) * np.float32(0.35)
+    return canvas.noise(chance, 3.0) * np.float32(0.35)
 
 
 def shag(chance: Chance, canvas: Canvas) -> np.ndarray:
     """Strands [H, W] in 0..1, like those of fur: rugs, cushions, grass."""
-    long = chance.noise(canvas.height, canvas.width, chance.between(6, 11), chance.between(1.6, 2.4))
-    return (long + chance.noise(canvas.height, canvas.width, 4.0, 1.5)) * np.float32(0.5)
+    long = canvas.noise(chance, chance.between(6, 11), chance.between(1.6, 2.4))
+    return (long + canvas.noise(chance, 4.0, 1.5)) * np.float32(0.5)
 
 
 def grain(chance: Chance, canvas: Canvas) -> np.ndarray:
     """Uneven light [H, W] about 1 of a surface that is not quite plain."""
-    rough = chance.noise(canvas.height, canvas.width, chance.between(14, 40)) - np.float32(0.5)
-    fine = chance.noise(canvas.height, canvas.width, chance.between(1.5, 3.5)) - np.float32(0.5)
+    rough = canvas.noise(chance, chance.between(14, 40)) - np.float32(0.5)
+    fine = canvas.noise(chance, chance.between(1.5, 3.5)) - np.float32(0.5)
     return 1 + rough * np.float32(chance.between(0.08, 0.35)) + fine * np.float32(chance.between(0.05, 0.25))
 
 
 def fabric(chance: Chance, canvas: Canvas, period: float, furry: float = 0.5) -> np.ndarray:
-    """Colours [3, H, W] of a patterned cloth that fills the picture; `period` in pixels."""
-    first, second = any_colour(chance, furry), any_colour(chance, furry)
+    """Colors [3, H, W] of a patterned cloth that fills the image; `period` in units."""
+    first, second = any_color(chance, furry), any_color(chance, furry)
     second = mix(first, second, chance.between(0.35, 1.0))
     angle = chance.between(-0.6, 0.6)
     c, s = np.float32(math.cos(angle) / period), np.float32(math.sin(angle) / period)

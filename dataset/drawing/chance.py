@@ -8,17 +8,17 @@ from typing import TypeVar
 import numpy as np
 
 T = TypeVar("T")
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
-def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """The colour `share` of the way from `a` to `b`; colours are RGB in 0..1."""
+def mix(a: Color, b: Color, share: float) -> Color:
+    """The color `share` of the way from `a` to `b`; colors are RGB in 0..1."""
     return tuple(p + (q - p) * share for p, q in zip(a, b, strict=True))
 
 
-def scaled(colour: Colour, factor: float) -> Colour:
-    """The colour made lighter (factor > 1) or darker (< 1), kept within 0..1."""
-    return tuple(min(1.0, max(0.0, p * factor)) for p in colour)
+def scaled(color: Color, factor: float) -> Color:
+    """The color made lighter (factor > 1) or darker (< 1), kept within 0..1."""
+    return tuple(min(1.0, max(0.0, p * factor)) for p in color)
 
 
 def spread_weights(size: int, cell: float, offset: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,16 +56,15 @@ class Chance:
                 return option
         return option
 
-    def about(self, colour: Colour, amount: float = 0.06) -> Colour:
-        """A colour near the given one."""
+    def about(self, color: Color, amount: float = 0.06) -> Color:
+        """A color near the given one."""
         light = self.between(-amount, amount)
-        return tuple(min(0.97, max(0.03, p + light + self.between(-amount, amount) / 2)) for p in colour)
+        return tuple(min(0.97, max(0.03, p + light + self.between(-amount, amount) / 2)) for p in color)
 
-    def noise(self, height: int, width: int, cell_y: float, cell_x: float | None = None) -> np.ndarray:
-        """Smooth noise [height, width] float32 in 0..1 with lumps of `cell_y` by `cell_x` pixels."""
-        cell_x = cell_y if cell_x is None else cell_x
-        y0, y1, wy = spread_weights(height, cell_y, float(self.rng.random()))
-        x0, x1, wx = spread_weights(width, cell_x, float(self.rng.random()))
+    def noise(self, shape: tuple[int, int], cell_y: float, cell_x: float) -> np.ndarray:
+        """Smooth noise float32 in 0..1 of the given shape, with lumps of `cell_y` by `cell_x` pixels."""
+        y0, y1, wy = spread_weights(shape[0], cell_y, float(self.rng.random()))
+        x0, x1, wx = spread_weights(shape[1], cell_x, float(self.rng.random()))
         grid = self.rng.random((int(y1[-1]) + 1, int(x1[-1]) + 1), dtype=np.float32)
         rows = grid[y0] + (grid[y1] - grid[y0]) * wy[:, None]
         left = rows[:, x0]

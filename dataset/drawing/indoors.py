@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from labkit.data.sample import clutter, textures
-from labkit.data.sample.canvas import Canvas, Scene, blended, ramp
-from labkit.data.sample.chance import Chance, Colour, mix, scaled
-from labkit.data.sample.shapes import Box, Ellipse, Tube, curve
+from dataset.drawing import clutter, textures
+from dataset.drawing.canvas import Canvas, Scene, blended, ramp
+from dataset.drawing.chance import Chance, Color, mix, scaled
+from dataset.drawing.shapes import Box, Ellipse, Tube, curve
 
 
-def paint_floor(chance: Chance, canvas: Canvas, horizon: float) -> Colour:
-    """A floor in perspective below the row `horizon`; returns its colour."""
-    first = textures.any_colour(chance, 0.75)
-    second = mix(first, textures.any_colour(chance, 0.75), chance.between(0.15, 0.7))
+def paint_floor(chance: Chance, canvas: Canvas, horizon: float) -> Color:
+    """A floor in perspective below the row `horizon`; returns its color."""
+    first = textures.any_color(chance, 0.75)
+    second = mix(first, textures.any_color(chance, 0.75), chance.between(0.15, 0.7))
     depth = np.maximum(canvas.y - np.float32(horizon - 0.25 * canvas.height), 4)
     v = np.float32(canvas.height * chance.between(0.9, 1.6)) / depth
     u = (canvas.x - np.float32(canvas.width * chance.between(0.2, 0.8))) / depth * np.float32(chance.between(2.5, 4.5))
@@ -22,7 +22,7 @@ def paint_floor(chance: Chance, canvas: Canvas, horizon: float) -> Colour:
         lane = np.floor(u)
         tone = (lane * np.float32(0.37) - np.floor(lane * np.float32(0.37))) * np.float32(0.7)
         seam = ramp(np.abs(u - lane - np.float32(0.5)), 0.44, 0.5)
-        share = tone + seam * np.float32(0.6) + chance.noise(canvas.height, canvas.width, 14, 2) * np.float32(0.3)
+        share = tone + seam * np.float32(0.6) + canvas.noise(chance, 14, 2) * np.float32(0.3)
     elif kind == "tiles":
         line = np.maximum(np.abs(u - np.floor(u) - np.float32(0.5)), np.abs(v * 2 - np.floor(v * 2) - np.float32(0.5)))
         share = ramp(line, 0.43, 0.49)
@@ -30,16 +30,16 @@ def paint_floor(chance: Chance, canvas: Canvas, horizon: float) -> Colour:
         share = np.abs(textures.bands(u * np.float32(0.7)) - textures.bands(v * np.float32(1.4)))
     else:
         share = textures.shag(chance, canvas)
-    window = slice(max(0, int(horizon)), canvas.height), slice(0, canvas.width)
+    below = slice(max(0, int(horizon * canvas.density)), None)
     floor = blended(first, second, share + 0 * canvas.x) * textures.grain(chance, canvas)
-    canvas.rgb[:, window[0]] = floor[:, window[0]]
+    canvas.rgb[:, below] = floor[:, below]
     return mix(first, second, 0.4)
 
 
-def paint_wall(chance: Chance, canvas: Canvas) -> Colour:
-    """A wall over the whole picture; returns its colour."""
+def paint_wall(chance: Chance, canvas: Canvas) -> Color:
+    """A wall over the whole image; returns its color."""
     if chance.chance(0.3):
-        first = textures.any_colour(chance, 0.6)
+        first = textures.any_color(chance, 0.6)
         second = scaled(mix(first, (0.5, 0.45, 0.4), 0.4), chance.between(0.75, 1.15))
         brick = canvas.height / chance.between(9, 14)
         v = canvas.y * np.float32(1 / brick)
@@ -50,15 +50,15 @@ def paint_wall(chance: Chance, canvas: Canvas) -> Colour:
         )
         canvas.rgb[:] = blended(first, second, seam) * textures.grain(chance, canvas)
         return first
-    pale = mix(textures.any_colour(chance, 0.55), (0.85, 0.82, 0.76), chance.between(0.0, 0.55))
-    other = mix(pale, textures.any_colour(chance, 0.6), chance.between(0.15, 0.6))
+    pale = mix(textures.any_color(chance, 0.55), (0.85, 0.82, 0.76), chance.between(0.0, 0.55))
+    other = mix(pale, textures.any_color(chance, 0.6), chance.between(0.15, 0.6))
     period = np.float32(1 / chance.between(10, 26))
     canvas.rgb[:] = blended(pale, other, textures.cloth(chance, canvas, canvas.x * period, canvas.y * period))
     canvas.rgb *= textures.grain(chance, canvas)
     return pale
 
 
-def hang_pictures(chance: Chance, canvas: Canvas, horizon: float) -> None:
+def decorate_wall(chance: Chance, canvas: Canvas, horizon: float) -> None:
     """A window, pictures or a shelf on the wall."""
     w, h = canvas.width, canvas.height
     for _ in range(int(chance.between(0, 3))):
@@ -69,15 +69,15 @@ def hang_pictures(chance: Chance, canvas: Canvas, horizon: float) -> None:
         )
         kind = chance.pick(("picture", "window", "clock", "shelf"))
         if kind == "picture":
-            canvas.paint([Box(x, y, size * 1.2, size)], scaled(textures.any_colour(chance, 0.8), 0.7), relief=0.2)
+            canvas.paint([Box(x, y, size * 1.2, size)], scaled(textures.any_color(chance, 0.8), 0.7), relief=0.2)
             canvas.paint([Box(x, y, size, size * 0.8)], textures.fabric(chance, canvas, size))
-            canvas.paint([Ellipse(x, y + size * 0.2, size * 0.4, size * 0.35)], textures.any_colour(chance, 0.7))
+            canvas.paint([Ellipse(x, y + size * 0.2, size * 0.4, size * 0.35)], textures.any_color(chance, 0.7))
         elif kind == "window":
             canvas.paint([Box(x, y, size * 1.3, size * 1.6)], (0.9, 0.88, 0.84))
             canvas.paint([Box(x, y, size * 1.1, size * 1.4)], chance.about((0.66, 0.80, 0.90), 0.08))
             canvas.paint([Box(x, y, 1.5, size * 1.4), Box(x, y, size * 1.1, 1.5)], (0.9, 0.88, 0.84))
         elif kind == "clock":
-            canvas.paint([Ellipse(x, y, size * 0.7, size * 0.7)], scaled(textures.any_colour(chance), 0.6))
+            canvas.paint([Ellipse(x, y, size * 0.7, size * 0.7)], scaled(textures.any_color(chance), 0.6))
             canvas.paint([Ellipse(x, y, size * 0.58, size * 0.58)], (0.93, 0.91, 0.86))
             canvas.paint(
                 [Tube(((x, y - size * 0.4, 0.8), (x, y, 0.8), (x + size * 0.3, y + size * 0.1, 0.8)))],
@@ -88,9 +88,9 @@ def hang_pictures(chance: Chance, canvas: Canvas, horizon: float) -> None:
                 high = size * chance.between(0.35, 0.6)
                 canvas.paint(
                     [Box(x + (k - 1.5) * size * 0.5, y - high, size * 0.22, high, 1)],
-                    textures.any_colour(chance),
+                    textures.any_color(chance),
                 )
-            canvas.paint([Box(x, y, size * 1.5, 2)], scaled(textures.any_colour(chance, 0.9), 0.6))
+            canvas.paint([Box(x, y, size * 1.5, 2)], scaled(textures.any_color(chance, 0.9), 0.6))
 
 
 def room(chance: Chance, canvas: Canvas) -> Scene:
@@ -98,7 +98,7 @@ def room(chance: Chance, canvas: Canvas) -> Scene:
     w, h = canvas.width, canvas.height
     horizon = h * chance.between(0.38, 0.68)
     wall = paint_wall(chance, canvas)
-    hang_pictures(chance, canvas, horizon)
+    decorate_wall(chance, canvas, horizon)
     floor = paint_floor(chance, canvas, horizon)
     canvas.paint(
         [Box(w / 2, horizon - 2, w, h * 0.02)],
@@ -106,7 +106,7 @@ def room(chance: Chance, canvas: Canvas) -> Scene:
     )
     if chance.chance(0.45):
         x, wide, high = chance.between(0, 1) * w, chance.between(0.15, 0.3) * w, chance.between(0.12, 0.3) * h
-        wood = textures.any_colour(chance, 0.85)
+        wood = textures.any_color(chance, 0.85)
         clutter.spot_shadow(canvas, x, horizon + high * 0.25, wide)
         canvas.paint(
             [Box(x, horizon - high * 0.8, wide, high, 2)],
@@ -125,7 +125,7 @@ def room(chance: Chance, canvas: Canvas) -> Scene:
         x, y = chance.between(0.25, 0.75) * w, (horizon + h) / 2 + chance.between(0, 0.15) * h
         flat = Ellipse(x, y, w * chance.between(0.35, 0.6), (h - horizon) * chance.between(0.28, 0.45))
         canvas.paint([flat], rug, soft=2.0)
-        floor = tuple(float(c) for c in rug[:, int(min(y, h - 1)), int(x)])
+        floor = canvas.color_at(rug, x, y)
     return Scene(0.97 * h, horizon + 0.35 * (h - horizon), chance.pick((wall, floor)))
 
 
@@ -133,7 +133,7 @@ def sofa(chance: Chance, canvas: Canvas) -> Scene:
     """On a sofa."""
     w, h = canvas.width, canvas.height
     paint_wall(chance, canvas)
-    hang_pictures(chance, canvas, 0.4 * h)
+    decorate_wall(chance, canvas, 0.4 * h)
     skin = textures.fabric(chance, canvas, h * chance.between(0.07, 0.16), 0.75)
     top, seat = h * chance.between(0.18, 0.4), h * chance.between(0.62, 0.76)
     lean = chance.between(-0.15, 0.15) * w
@@ -161,12 +161,11 @@ def sofa(chance: Chance, canvas: Canvas) -> Scene:
         clutter.cushion(
             chance, canvas, chance.between(0.1, 0.9) * w, seat + h * 0.04, h * chance.between(0.14, 0.22), ""
         )
-    colour = tuple(float(c) for c in skin[:, int(seat), int(w / 2)])
-    return Scene(seat + 0.2 * h, seat + 0.06 * h, colour)
+    return Scene(seat + 0.2 * h, seat + 0.06 * h, canvas.color_at(skin, w / 2, seat))
 
 
 def blanket(chance: Chance, canvas: Canvas) -> Scene:
-    """On a bed or a blanket that fills the picture, with folds."""
+    """On a bed or a blanket that fills the image, with folds."""
     w, h = canvas.width, canvas.height
     canvas.rgb[:] = textures.fabric(chance, canvas, h * chance.between(0.08, 0.2), 0.7)
     for _ in range(int(chance.between(2, 6))):
@@ -190,5 +189,4 @@ def blanket(chance: Chance, canvas: Canvas) -> Scene:
         clutter.cushion(
             chance, canvas, chance.between(0, 1) * w, chance.between(0.3, 0.6) * h, h * chance.between(0.14, 0.24), ""
         )
-    x, y = int(w * 0.5), int(h * 0.8)
-    return Scene(0.98 * h, 0.6 * h, tuple(float(c) for c in canvas.rgb[:, y, x]))
+    return Scene(0.98 * h, 0.6 * h, canvas.color_at(canvas.rgb, w / 2, 0.8 * h))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labkit.data.sample.chance import Colour
+from dataset.drawing.chance import Color
 
-WHITE: Colour = (0.90, 0.88, 0.84)
-INK: Colour = (0.13, 0.12, 0.13)
+WHITE: Color = (0.90, 0.88, 0.84)
+INK: Color = (0.13, 0.12, 0.13)
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class Breed:
 
     name: str  # cats begin with a capital letter, dogs with a small one, as in the Oxford pets
     species: str  # "cat" or "dog"
-    coats: tuple[tuple[Colour, Colour], ...]  # pairs: main colour, colour of the markings
+    coats: tuple[tuple[Color, Color], ...]  # pairs: main color, color of the markings
     markings: str  # "plain", "tabby", "points", "patches" or "spots"
     ears: str  # "pointed", "floppy" or "erect"
-    eyes: tuple[Colour, ...]
+    eyes: tuple[Color, ...]
     hair: float  # how ragged the outline is: 1 is short hair
-    camouflage: float  # 0..1, how far the coat is drawn towards a colour of the scene
+    camouflage: float  # 0..1, how far the coat is drawn towards a color of the scene
     bib: float  # chance of a pale chest, muzzle and paws
     legs: float = 1.0  # length of the legs, 1 is a cat's
     length: float = 1.0  # length of the back
