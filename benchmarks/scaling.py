@@ -118,7 +118,7 @@ def measure_workers(count: int) -> dict:
     with tempfile.TemporaryDirectory() as temporary:
         plan = Path(temporary) / "seeds.toml"
         plan.write_text('recipe = "quick"\n[values]\n"training.seed" = [0, 1, 2, 3]\n[fixed]\n"training.epochs" = 2\n')
-        command = [sys.executable, "-m", "labkit", "sweep", str(plan), "--device", "cpu"]
+        command = [sys.executable, "-m", "course", "sweep", str(plan), "--device", "cpu"]
         command += ["--workers", str(count), "--out", f"{temporary}/out"]
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True, cwd=home())

@@ -1,10 +1,24 @@
 """What only notebooks, instructors and batch runs need: figures, checks of exercises, headless runs, sweeps."""
 
-from course import checks, figures
-from course.display import show, show_source
-from course.feature_browser import FeatureBrowser
-from course.records import read_record
-from course.variants import VARIANTS
-from labkit.curves import new_figure
+import importlib
+from typing import Any
 
-__all__ = ["VARIANTS", "FeatureBrowser", "checks", "figures", "new_figure", "read_record", "show", "show_source"]
+_FOUND_IN = {
+    "FeatureBrowser": "course.feature_browser",
+    "new_figure": "labkit.curves",
+    "read_record": "course.records",
+    "show": "course.display",
+    "show_source": "course.display",
+    "stage_table": "course.stages",
+    "VARIANTS": "course.variants",
+}
+__all__ = [*_FOUND_IN, "checks", "figures"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the command line has to be quick, and to work where a package is broken."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _FOUND_IN:
+        return getattr(importlib.import_module(_FOUND_IN[name]), name)
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,23 +1,20 @@
 """What was measured: the tables of `records/`."""
 
-from pathlib import Path
-
 import pandas as pd
 
-import labkit
 from labkit.errors import LabError
-from labkit.files import home
+from labkit.files import checkout, home
 
 
 def read_record(name: str) -> pd.DataFrame:
     """A table of `records/`, such as `speedrun`; what its columns mean stands in `records/README.md`.
 
-    The records come with the code: where `LABKIT_HOME` names a folder without them, those beside the package count.
+    The records come with the code: where the lab's home has no such table, the checkout's counts.
 
     Raises:
         LabError: there is no such record.
     """
-    folders = [home() / "records", Path(labkit.__file__).resolve().parent.parent / "records"]
+    folders = [folder / "records" for folder in dict.fromkeys((home(), checkout() or home()))]
     for folder in folders:
         if (folder / f"{name}.csv").is_file():
             return pd.read_csv(folder / f"{name}.csv")

@@ -37,12 +37,16 @@ PARTIAL = ".labkit-partial-"
 """How temporary files begin that a killed process may leave behind."""
 
 
-def home() -> Path:
-    """The project's folder: `LABKIT_HOME` when set, else the checkout; a cache folder for an installed copy."""
-    if named := os.environ.get("LABKIT_HOME"):
-        return Path(named).expanduser().resolve()
+def checkout() -> Path | None:
+    """The project's folder where labkit runs from a checkout of it; None for an installed copy."""
     above = Path(__file__).resolve().parent.parent
-    return above if (above / "pyproject.toml").is_file() else cache_folders()[0]
+    return above if (above / "pyproject.toml").is_file() and (above / "notebooks").is_dir() else None
+
+
+def home() -> Path:
+    """What holds `runs/`, `dataset/` and `weights/`: `LABKIT_HOME` when set, else the checkout, else where one is."""
+    named = os.environ.get("LABKIT_HOME")
+    return Path(named).expanduser().resolve() if named else checkout() or Path.cwd()
 
 
 def cache_folders() -> tuple[Path, Path]:

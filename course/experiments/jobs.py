@@ -1,158 +1,97 @@
-"""One run of a sweep as a job: a plain function of texts, for any process that has labkit and sees the same files."""
+"""One training as a job: a plain function of texts, for any process that has labkit and sees the same files."""
 
 import json
-import shutil
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from labkit import __version__
 from labkit.analysis import evaluate
 from labkit.data import open_pets
 from labkit.errors import LabError
-from labkit.files import RUN_LOCK, claim_run_folder, write_text
+from labkit.files import RUN_LOCK, clear_run_folder, write_text
 from labkit.models import count_parameters
 from labkit.training import build_network, fit, open_run, parse_recipe, write_json
 
-if TYPE_CHECKING:
-    from distributed import Worker
-
-RESULT = "result.json"
-"""What a job leaves in the run folder when all is done."""
-TOPIC = "labkit-sweep"
-"""Where workers tell of their epochs."""
-PATIENCE = 30
-"""Seconds to wait for a run folder: a worker that was cut off from the scheduler needs a moment to end."""
+TOPIC = "labkit-epochs"  # where workers tell of their epochs
 _one_at_a_time = threading.Lock()  # trainings in threads of one process would share their random numbers
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker is told."""
+class Job(NamedTuple):
+    """What a worker is told: run folder, recipe (TOML with the data's fingerprint), folder of the data, and how."""
 
     run: str
-    """The run folder."""
     recipe: str
-    """TOML, with the fingerprint of the data."""
     data: str
-    """The data set's folder."""
-    split: str
-    """What is scored at the end, see `analysis.evaluate`."""
-    device: str
-    notebook: str = ""
-    """The notebook that trains; empty: no notebook."""
-
-
-def run_job(job: Job) -> dict[str, Any]:
-    """Train and score; begun runs go on where they were.
-
-    Returns:
-        The row of the result table, see `finished`, with `status` = `done`; what a user did wrong has the `status`
-        `failed` and its sentence as `error`. Anything else is raised, so that Dask tries again.
-    """
-    with _one_at_a_time:
-        try:
-            return {**(finished(job) or _done(job)), "status": "done"}
-        except LabError as error:
-            return {"status": "failed", "error": str(error)}
+    labels: dict[str, Any]  # the first columns of its row in tables
+    split: str = "test"  # what is scored at the end, see `analysis.evaluate`
+    device: str = "auto"
+    notebook: str = ""  # what trains; empty: no notebook
 
 
 def finished(job: Job) -> dict[str, Any] | None:
-    """The row of a run that is done: `best_epoch, valid_dice, split, dice_per_image, dice_pooled, seconds, parameters`.
-
-    None if there is no such run, or one of another recipe or data.
-    """
-    result = _result(job)
-    return result["row"] if result and result["row"]["split"] == job.split else None
-
-
-def examine_worker(folders: list[str], dask_worker: "Worker") -> dict[str, Any]:
-    """What a worker has, told from inside it: version, threads, Dask resources, and the folders that it misses."""
-    return {
-        "version": __version__,
-        "threads": dask_worker.state.nthreads,
-        "resources": dict(dask_worker.state.total_resources),
-        "missing": [folder for folder in folders if not Path(folder).is_dir()],
-    }
-
-
-def _result(job: Job) -> dict[str, Any] | None:
-    path = Path(job.run) / RESULT
-    if not path.is_file() or not (path.parent / "best.safetensors").is_file():
+    """The row (`COLUMNS` of `sweep`) of a run that is done, be it for another split; None where the recipe differs."""
+    path = Path(job.run) / "result.json"
+    if not path.is_file() or not path.with_name("best.safetensors").is_file():
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        asked, row = result["asked"], result["row"]
-        return result if asked == job.recipe and row["split"] else None
+        return result["row"] if result["asked"] == job.recipe else None
     except (ValueError, KeyError, TypeError):
         raise LabError(f"{path}: damaged; delete it, and the run is scored again") from None
 
 
-def _done(job: Job) -> dict[str, Any]:
-    pets, recipe, run = open_pets(job.data), parse_recipe(job.recipe, job.run), Path(job.run)
-    if pets.fingerprint != recipe.data.fingerprint:
-        raise LabError(f"{pets.folder}: other data than the sweep was started with; start it again")
-    _wait_for(run)
-    if _result(job) is None:  # else only another split is asked for
-        if job.notebook:
-            _train_in_notebook(job, run)
-        else:
-            _tell(job, 0)
-            for epoch in fit(recipe, pets, run, device=job.device, resume=True):
-                _tell(job, epoch.epoch)
-    opened = open_run(run)
-    summary = evaluate(opened, pets, job.split, device=job.device).summary
-    row = {
-        "best_epoch": int(opened.facts["epoch"]),
-        "valid_dice": float(opened.facts["valid_dice"]),
-        "split": job.split,
-        "dice_per_image": summary["dice_per_image"],
-        "dice_pooled": summary["dice_pooled"],
-        "seconds": round(float(opened.history()["seconds"].sum()), 1),
-        "parameters": count_parameters(build_network(opened.recipe)),
-    }
-    write_json(run / RESULT, {"asked": job.recipe, "row": row})
-    return row
-
-
-def _wait_for(run: Path) -> None:
-    try:
-        claim_run_folder(run)
-        with FileLock(run / RUN_LOCK).acquire(timeout=PATIENCE):
-            pass
-    except Timeout:
-        raise LabError(f"{run}: another process is training there; wait for it, then start the sweep again") from None
-    except OSError as error:
-        raise LabError(f"{run}: cannot be written ({error.strerror}); choose another --out") from None
-
-
-def _train_in_notebook(job: Job, run: Path) -> None:
-    """Execute the notebook, whose copy stays in the run folder; a run that it had only begun is begun anew.
+def run_job(job: Job) -> dict[str, Any]:
+    """Train, going on where a begun run was, and score; returns the row, see `finished`.
 
     Raises:
-        LabError: a cell failed, or there is another run than this notebook's.
+        LabError: this process sees other files or data, the run cannot be written, or its training failed.
     """
-    from course.lab import run_notebook  # papermill, a second to import
-
-    asked = run / "asked.toml"
-    ours = asked.is_file() and asked.read_text(encoding="utf-8") == job.recipe
-    if not ours and (run / "recipe.toml").exists():
-        raise LabError(f"{run}: already holds a run that no notebook of this sweep has made; choose another --out")
-    for name in ("last.pt", "history.csv", "steps.csv", "best.safetensors"):
-        (run / name).unlink(missing_ok=True)
-    shutil.rmtree(run / "tensorboard", ignore_errors=True)
-    write_text(asked, job.recipe)
-    _tell(job, 0)
-    parameters = {"data": job.data, "recipe": str(asked), "run": job.run, "device": job.device}
-    run_notebook(Path(job.notebook), run, parameters, progress=False)
-
-
-def _tell(job: Job, epoch: int) -> None:
-    """Let the sweep know who is at work on this run, and how far it is."""
     from distributed import get_worker
 
-    worker = get_worker()
-    worker.log_event(TOPIC, {"run": job.run, "epoch": epoch, "worker": worker.address})
+    worker, run = get_worker(), Path(job.run)
+    with _one_at_a_time:
+        if not run.parent.is_dir():
+            raise LabError(f"{run.parent}: a worker does not see it; all need the same file system")
+        pets, recipe = open_pets(job.data), parse_recipe(job.recipe, job.run)
+        if pets.fingerprint != recipe.data.fingerprint:
+            raise LabError(f"{pets.folder}: other data than the sweep was started with; start it again")
+        if (run / RUN_LOCK).exists():  # a worker that was cut off from the scheduler needs a moment to end
+            with FileLock(run / RUN_LOCK, timeout=30):
+                pass
+        if not finished(job):
+            told = {"run": job.run, "worker": worker.address, "epoch": 0}
+            worker.log_event(TOPIC, told)
+            if job.notebook:
+                _train_in_notebook(job)
+            else:
+                for epoch in fit(recipe, pets, run, device=job.device, resume=True):
+                    worker.log_event(TOPIC, told | {"epoch": epoch.epoch})
+        opened = open_run(run)
+        summary = evaluate(opened, pets, job.split, device=job.device).summary
+        row = {
+            "status": "done",
+            "best_epoch": int(opened.facts["epoch"]),
+            "valid_dice": float(opened.facts["valid_dice"]),
+            "split": job.split,
+            **{measure: summary[measure] for measure in ("dice_per_image", "dice_pooled")},
+            "seconds": round(float(opened.history()["seconds"].sum()), 1),
+            "parameters": count_parameters(build_network(opened.recipe)),
+        }
+        write_json(run / "result.json", {"asked": job.recipe, "row": row})
+        return row
+
+
+def _train_in_notebook(job: Job) -> None:
+    """Execute the notebook, whose copy stays in the run folder; a run that it had only begun is begun anew."""
+    from course.lab import run_notebook  # papermill, a second to import
+
+    run, asked = Path(job.run), Path(job.run, "asked.toml")
+    if asked.is_file() and asked.read_text(encoding="utf-8") == job.recipe:
+        clear_run_folder(run)
+    elif (run / "recipe.toml").exists():
+        raise LabError(f"{run}: already holds a run that no notebook of this sweep has made; choose another --out")
+    write_text(asked, job.recipe)
+    parameters = {"data": job.data, "recipe": str(asked), "run": job.run, "device": job.device}
+    run_notebook(Path(job.notebook), run, parameters, progress=False)

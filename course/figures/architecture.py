@@ -11,8 +11,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path
 from torch import nn
 
-from labkit.analysis import stage_costs
-from labkit.models import count_parameters, network_stages
+from course.stages import network_stages, stage_table
+from labkit.models import count_parameters
 from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 
 WIDTH, MARGIN, CLEAR = 8.5, 0.36, 0.03  # inches: of the figure; left and right of the drawing; from a box to an arrow
@@ -98,7 +98,7 @@ def architecture(model: nn.Module, size: int = 128, in_channels: int = 3) -> Fig
 def _boxes(model: nn.Module, size: int, in_channels: int) -> tuple[list[Box], int]:
     """A box for every step of every stage; a skip joins the box before the stage's last step. And the multiply-adds."""
     boxes, sources = [Box("", [(in_channels, False)], 0, size)], {}
-    table = stage_costs(model, size, in_channels)
+    table = stage_table(model, size, in_channels)
     for stage, side_in, side in zip(network_stages(model), table["height_in"], table["height"], strict=True):
         if stage.kind.startswith("attention gate"):
             sources[stage.name] = sources[stage.skip][0], True, boxes[-1] if "signal" in stage.kind else None

@@ -10,7 +10,7 @@ import torch
 
 from labkit import __version__
 from labkit.errors import LabError
-from labkit.files import home
+from labkit.files import checkout
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -106,9 +106,11 @@ def environment(device: torch.device) -> dict[str, str | int | None]:
 
 
 def _commit() -> str | None:
+    if (folder := checkout()) is None:
+        return None  # an installed copy: a repository around it is another one
     try:
         asked = subprocess.run(
-            ["git", "-C", str(home()), "describe", "--always", "--dirty"],
+            ["git", "-C", str(folder), "describe", "--always", "--dirty"],
             capture_output=True,
             text=True,
             timeout=10,

@@ -13,18 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from course.experiments import cluster
-from course.experiments.cluster import connected, default_workers, worker_environments
-from course.experiments.jobs import Job, finished, run_job
-from course.experiments.sweep import result_table, run_sweep, seed_table
-from labkit import cli
+from course.experiments.jobs import TOPIC, Job, finished, run_job
+from course.experiments.plan import load_plan, run_name, with_values
+from course.experiments.sweep import planned_jobs, write_results
+from course.experiments.workers import run_jobs, worker_environments
 from labkit.data import open_pets
 from labkit.errors import LabError
-from labkit.training import fit, load_plan, load_recipe, open_run, sweep
+from labkit.training import fit, load_recipe, open_run
 from labkit.training.runs import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,69 +62,60 @@ def test_every_combination_of_the_values_is_a_run(written):
         '[fixed]\n"training.schedule" = "constant"\n"data.augment.rotate" = 9\n'
     )
     (path.parent / "small2.toml").write_text(SMALL.format(epochs=3))
-    plan = load_plan(path)
-    found = [(r.base, r.recipe.training.epochs, r.recipe.training.seed, r.recipe.model.width) for r in plan.runs]
-    assert found == [
-        (base, epochs, seed, width)
-        for base, epochs in (("small", 2), ("small2", 3))
-        for seed in (0, 1)
-        for width in (4, 6, 8)
-    ]
-    assert plan.runs[0].name == "small-seed=0-width=4"
-    assert {(r.recipe.training.schedule, r.recipe.data.augment.rotate) for r in plan.runs} == {("constant", 9)}
-    assert {r.recipe.model.dropout for r in plan.runs} == {0.2}  # what is not named stays the recipe's
+    found, plan = load_plan(path)
+    assert found == path
+    rows = [(labels["recipe"], r.training.epochs, r.training.seed, r.model.width) for labels, r in plan]
+    bases, seeds, widths = (("small", 2), ("small2", 3)), (0, 1), (4, 6, 8)
+    assert rows == [(*base, seed, width) for base in bases for seed in seeds for width in widths]
+    assert plan[0][0] == {"run": "small-seed=0-width=4", "recipe": "small", "training.seed": 0, "model.width": 4}
+    assert {(r.training.schedule, r.data.augment.rotate) for _, r in plan} == {("constant", 9)}
+    assert {r.model.dropout for _, r in plan} == {0.2}  # what is not named stays the recipe's
+
+
+def test_a_value_in_an_inner_table_leaves_the_others_of_that_table():
+    recipe = load_recipe("default")
+    changed = with_values(recipe, {"data.augment.rotate": 9}, "here")
+    assert changed.data.augment == recipe.data.augment.model_copy(update={"rotate": 9.0})
+    assert recipe.data.augment.horizontal_flip > 0
+    assert changed.training == recipe.training
 
 
 def test_a_longer_list_renames_no_run(written):
     names = []
     for seeds in ("[0, 1]", "[7, 1, 0]"):
-        names.append(
-            {r.name for r in load_plan(written(f'recipe = "small"\n[values]\n"training.seed" = {seeds}')).runs}
-        )
+        _, plan = load_plan(written(f'recipe = "small"\n[values]\n"training.seed" = {seeds}'))
+        names.append({labels["run"] for labels, _ in plan})
     assert names[0] < names[1]
 
 
 def test_another_network_brings_its_own_defaults(written):
-    plan = load_plan(written('recipe = "small"\n[values]\n"model.name" = ["unet", "resnet34_unet"]'))
-    assert [r.recipe.model.name for r in plan.runs] == ["unet", "resnet34_unet"]
-    assert plan.runs[0].recipe.model.width == 4
-    assert not hasattr(plan.runs[1].recipe.model, "width")
+    _, plan = load_plan(written('recipe = "small"\n[values]\n"model.name" = ["unet", "attention_unet"]'))
+    found = [(recipe.model.name, recipe.model.width, recipe.model.depth) for _, recipe in plan]
+    assert found[0] == ("unet", 4, 2)
+    assert found[1][0] == "attention_unet"
+    assert found[1][1:] != (4, 2)
 
 
 def test_the_committed_sweeps_are_right():
     for path in (ROOT / "course" / "experiments").glob("*.toml"):
-        plan = load_plan(path.stem)
-        assert plan.path == path
-        assert len(plan.runs) > 1
+        found, plan = load_plan(path.stem)
+        assert found == path
+        assert len(plan) > 1
 
 
 Texts = st.text(st.characters(codec="utf-8"), max_size=30)
 Values = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), Texts, st.lists(st.integers(), max_size=4))
-Names = st.lists(st.sampled_from(["a.x", "b.x", "a.y", "c.rate"]), min_size=1, max_size=4, unique=True)
+Names = st.lists(st.sampled_from(["a.x", "a.y", "c.rate"]), min_size=1, max_size=3, unique=True)
 
 
 @given(Names, st.data())
 def test_names_are_plain_folder_names_and_differ_where_the_values_differ(keys, data):
     one, other = ({key: data.draw(Values) for key in keys} for _ in range(2))
-    names = [sweep.run_name("quick", values) for values in (one, other)]
+    names = [run_name("quick", values) for values in (one, other)]
     for name in names:
-        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+_=~-]{0,119}", name)
-    texts = [
-        [str(value) if not isinstance(value, bool) else str(value).lower() for value in v.values()]
-        for v in (one, other)
-    ]
-    assert (names[0].lower() == names[1].lower()) == (texts[0] == texts[1])
-
-
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
-@settings(max_examples=10)
-def test_the_number_of_runs_is_the_product(seeds, rates, widths):
-    tables = {
-        "training": {"seed": list(range(seeds)), "learning_rate": [10.0**-n for n in range(1, rates + 1)]},
-        "model": {"width": list(range(4, 4 + widths))},
-    }
-    runs = sweep.plan_runs({"recipe": "quick", "values": tables}, Path("x.toml"))
-    assert len({run.name for run in runs}) == len({run.recipe.toml() for run in runs}) == seeds * rates * widths
+        assert re.fullmatch(r"quick(-(x|y|rate)=[a-z0-9.+_-]{1,30})+", name)
+    texts = [[str(v) if not isinstance(v, bool) else str(v).lower() for v in vs.values()] for vs in (one, other)]
+    assert (names[0] == names[1]) == (texts[0] == texts[1])
 
 
 @pytest.mark.parametrize(
@@ -134,32 +124,35 @@ def test_the_number_of_runs_is_the_product(seeds, rates, widths):
         ('recipe = "small"\nvalue = 3', "unknown key 'value'; a sweep has recipe, values, fixed"),
         ("[values]\nmodel.width = [4]", "recipe: found None; write a name"),
         ("recipe = []", r"recipe: found \[\]; write a name"),
-        ('recipe = ["small", "small.toml"]', "recipe: 'small' stands there twice"),
+        ('recipe = ["small", "small.toml"]', "small and small are the same training or folder; keep one"),
         ('recipe = "smal"', "no recipe 'smal'"),
-        ('recipe = "small"\nvalues = 3', "values: found 3; write a table"),
-        ('recipe = "small"\n[values]\n"training.seed" = []', "training.seed: the list is empty"),
+        ('recipe = "small"\nvalues = 3', r"values: found 3; write a table"),
+        ('recipe = "small"\n[values]\n"training.seed" = []', r"training.seed: found \[\]; write a list"),
         ('recipe = "small"\n[values]\n"training.seed" = 3', r"training.seed: found 3; write a list, or .* \[fixed\]"),
-        ('recipe = "small"\n[values]\n"training.seed" = [1, 0, 1]', "training.seed: 1 stands there twice"),
-        ('recipe = "small"\n[values]\ntraining.seed = [1]\n"training.seed" = [2]', "training.seed stands there twice"),
+        ('recipe = "small"\n[values]\n"training.seed" = [1, 0, 1]', "small-seed=1 are the same training"),
+        (
+            'recipe = "small"\n[values]\ntraining.seed = [1]\n"training.seed" = [2]',
+            "training.seed and training.seed set the same key; keep one",
+        ),
         ('recipe = "small"\n[values]\ntraining.seed = [1]\ntraining.seed = [2]', "a key stands twice"),
         (
             'recipe = "small"\n[values]\ntraining.seed = [1]\n[fixed]\ntraining.seed = 2',
-            r"in \[values\] and in \[fixed\]",
+            "training.seed and training.seed set the same key",
         ),
-        ('recipe = "small"\n[values]\nseed = [1]', "unknown key 'seed'; write TABLE.KEY"),
+        ('recipe = "small"\n[values]\nseed = [1]', "small-seed=1: unknown key seed; there are data, model, training"),
         ('recipe = "small"\n[values]\ntraining.device = ["cpu"]', "training.device is filled in"),
         (
             'recipe = "small"\n[values]\ndata.augment = [{rotate = 1}]\n[fixed]\ndata.augment.rotate = 2',
-            "give the whole",
+            "data.augment and data.augment.rotate set the same key",
         ),
-        ('recipe = "small"\n[fixed]\ndata.augment.x.y = 2', "data.augment.x.y; data has no table 'x'"),
+        ('recipe = "small"\n[fixed]\ndata.augment.x.y = 2', "unknown key data.augment.x; there are"),
+        ('recipe = "small"\n[fixed]\ntraining.seed.y = 2', "unknown key training.seed.y; seed is no table"),
         (
             'recipe = "small"\n[values]\ntraining.seed = [1, 2]\nmodel.width = [4, 0]',
             r"small-seed=1-width=0: model.width: found 0",
         ),
         ('recipe = "small"\n[values]\ntraining.sed = [1]', "small-sed=1: unknown key training.sed; there are loss, "),
         ('recipe = "small"\n[values]\ntraining.learning_rate = [1, 1.0]', "rate=1 and small-learning_rate=1.0 are the"),
-        ('recipe = "small"\n[values]\ntraining.learning_rate = ["0.1", 0.1]', "are the same training"),
         ('recipe = "small', "not a TOML file"),
     ],
 )
@@ -176,10 +169,9 @@ def test_a_sweep_that_is_not_there_names_those_that_are():
 
 
 def test_what_does_not_fit_the_data_is_said_before_a_job_starts(written, tiny_root, lab_home, tmp_path):
-    plan = load_plan(written('recipe = "small"\n[values]\ndata.split = ["official", "2026"]'))
+    _, plan = load_plan(written('recipe = "small"\n[values]\ndata.split = ["official", "2026"]'))
     with pytest.raises(LabError, match=r"small-split=2026: .*no split '2026'"):
-        list(run_sweep(plan, tiny_root, tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+        planned_jobs(plan, tmp_path / "out", tiny_root, "test", "cpu")
 
 
 # --- the workers
@@ -187,73 +179,52 @@ def test_what_does_not_fit_the_data_is_said_before_a_job_starts(written, tiny_ro
 
 def test_workers_share_the_cores_and_have_a_gpu_each(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.setattr("dask.system.cpu_count", lambda: 12)
+    monkeypatch.setattr("course.experiments.workers.choose_device", lambda name: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert default_workers("auto") == 6
-    assert [e["OMP_NUM_THREADS"] for e in worker_environments(5, "auto")] == ["2"] * 5
-    assert not any("CUDA_VISIBLE_DEVICES" in e for e in worker_environments(5, "auto"))
+    assert [e["OMP_NUM_THREADS"] for e in worker_environments("auto", 5, most=9)] == ["2"] * 5
+    assert len(worker_environments("auto", None, most=9)) == 6
+    assert [e["OMP_NUM_THREADS"] for e in worker_environments("auto", None, most=3)] == ["4"] * 3
+    assert not any("CUDA_VISIBLE_DEVICES" in e for e in worker_environments("auto", 5, most=9))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert (default_workers("auto"), default_workers("cpu")) == (2, 6)
+    assert [len(worker_environments(device, None, most=9)) for device in ("auto", "cpu")] == [2, 6]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(3, "auto")] == ["0", "1", "0"]
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments("auto", 3, most=9)] == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(2, "cuda")] == ["3", "5"]
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments("cuda", 2, most=9)] == ["3", "5"]
 
 
-def test_without_dask_the_error_says_how_to_get_it(monkeypatch):
+def small_job(tiny_root, run: Path, **more) -> Job:
+    recipe = load_recipe(run.parent / "small.toml").changed(data={"fingerprint": open_pets(tiny_root).fingerprint})
+    return Job(str(run), recipe.toml(), str(tiny_root), {"run": run.name}, device="cpu")._replace(**more)
+
+
+def test_without_dask_the_error_says_how_to_get_it(written, tiny_root, lab_home, tmp_path, monkeypatch):
+    written("")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(LabError, match=r"pip install 'labkit\[sweep\]'"), connected(None, 1, "cpu", print):
-        pass
+    with pytest.raises(LabError, match=r"pip install 'labkit\[sweep\]'"):
+        list(run_jobs([small_job(tiny_root, tmp_path / "run")]))
 
 
-def test_a_scheduler_that_is_not_there_is_named():
-    with (
-        pytest.raises(LabError, match=r"no Dask scheduler answers at tcp://127.0.0.1:1 "),
-        connected("tcp://127.0.0.1:1", 1, "cpu", print),
-    ):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("threads", "folder", "version", "sentence"),
-    [
-        (2, "", None, "has 2 threads; start it with --nthreads 1"),
-        (1, "nowhere", None, "does not see .*nowhere; all need the same file system"),
-        (1, "", "9.9", "has labkit .*, here it is 9.9; install one"),
-    ],
-)
-def test_a_worker_that_cannot_do_the_work_is_refused(threads, folder, version, sentence, tmp_path, monkeypatch):
-    from distributed import Client, LocalCluster
-
-    options = {"processes": False, "n_workers": 1, "dashboard_address": None, "resources": {"GPU": 1}}
-    with LocalCluster(threads_per_worker=threads, **options) as local, Client(local) as client:
-        if threads == 1:
-            assert cluster.check_workers(client, [str(tmp_path)])  # it declares a GPU
-        if version:
-            monkeypatch.setattr(cluster, "__version__", version)
-        with pytest.raises(LabError, match=sentence):
-            cluster.check_workers(client, [str(tmp_path / folder)])
+def test_a_scheduler_that_is_not_there_is_named(written, tiny_root, lab_home, tmp_path):
+    written("")
+    with pytest.raises(LabError, match=r"no Dask scheduler answers at tcp://127.0.0.1:1 "):
+        list(run_jobs([small_job(tiny_root, tmp_path / "run")], "tcp://127.0.0.1:1"))
 
 
 # --- a job
 
 
-def small_job(tiny_root, run: Path, **more) -> Job:
-    pets = open_pets(tiny_root)
-    recipe = load_recipe(run.parent / "small.toml").changed(data={"fingerprint": pets.fingerprint})
-    return Job(
-        **{"run": str(run), "recipe": recipe.toml(), "data": str(tiny_root), "split": "test", "device": "cpu"} | more
-    )
-
-
-def test_what_a_user_did_wrong_is_the_jobs_result(written, tiny_root, own_pets, lab_home, tmp_path):
+def test_a_process_that_sees_other_files_or_data_is_refused(
+    written, tiny_root, own_pets, lab_home, tmp_path, monkeypatch
+):
     written("")
-    (tmp_path / "run").write_text("a file, no folder")
-    row = run_job(small_job(tiny_root, tmp_path / "run"))
-    assert row["status"] == "failed"
-    assert "choose another --out" in row["error"]
-    other = small_job(tiny_root, tmp_path / "other", data=str(own_pets(8, 2)))
-    assert "other data than the sweep was started with" in run_job(other)["error"]
+    monkeypatch.setattr("distributed.get_worker", lambda: None)
+    job = small_job(tiny_root, tmp_path / "run")
+    with pytest.raises(LabError, match=r"nowhere: a worker does not see it; all need the same file system"):
+        run_job(job._replace(run=str(tmp_path / "nowhere" / "run")))
+    with pytest.raises(LabError, match="other data than the sweep was started with"):
+        run_job(job._replace(data=str(own_pets(8, 2))))
 
 
 def test_a_damaged_result_is_named(written, tiny_root, lab_home, tmp_path):
@@ -261,7 +232,7 @@ def test_a_damaged_result_is_named(written, tiny_root, lab_home, tmp_path):
     job = small_job(tiny_root, tmp_path / "run")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "best.safetensors").touch()
-    for content in ("{", "[]", "{}", '{"asked": 3}'):
+    for content in ("{", "[]", "{}"):
         (tmp_path / "run" / "result.json").write_text(content)
         with pytest.raises(LabError, match=r"result\.json: damaged"):
             finished(job)
@@ -275,20 +246,6 @@ def test_a_damaged_result_is_named(written, tiny_root, lab_home, tmp_path):
 SWEEP = 'recipe = "small"\n[values]\n"training.learning_rate" = [1e-3, 3e-2]\n"training.seed" = [0, 1]\n'
 EPOCHS = 24
 """So many that a kill in the first of them comes in the middle."""
-
-
-@pytest.fixture
-def shell(lab_home, monkeypatch, capsys):
-    """Runs `labkit ...` in this process; returns status, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["labkit", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        shown = capsys.readouterr()
-        return stop.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 def test_a_sweep_trains_scores_and_skips_and_one_bad_run_stops_no_other(shell, written, tiny_root, tmp_path):
@@ -328,21 +285,22 @@ def test_a_sweep_trains_scores_and_skips_and_one_bad_run_stops_no_other(shell, w
     assert f"{dice.mean():.4f} ± {np.std(dice, ddof=1):.4f}" in out
 
 
-def test_tables_by_hand(written):
-    plan = load_plan(written(SWEEP))
+def test_tables_by_hand(written, tiny_root, lab_home, tmp_path):
+    _, plan = load_plan(written(SWEEP))
+    jobs = planned_jobs(plan, tmp_path, tiny_root, "test", "cpu")
     rows = {
-        run.name: {"status": "done", "valid_dice": 0.5 + 0.1 * i, "dice_per_image": 0.1 * i, "dice_pooled": 0.0}
-        for i, run in enumerate(plan.runs[:3])
+        job.run: {"status": "done", "valid_dice": 0.5 + 0.1 * i, "dice_per_image": 0.1 * i, "dice_pooled": 0.0}
+        for i, job in enumerate(jobs[:3])
     }
-    table = result_table(plan, rows)
-    assert table["status"].tolist() == ["done", "done", "done", "unfinished"]
-    seeds = seed_table(table, plan.keys)
+    tables = write_results(jobs, rows, tmp_path / "out")
+    assert tables["results"]["status"].tolist() == ["done", "done", "done", "unfinished"]
+    seeds = tables["seeds"]
+    assert pd.read_csv(tmp_path / "out" / "seeds.csv").equals(seeds)
     assert seeds["training.learning_rate"].tolist() == [1e-3, 3e-2]
     assert seeds["seeds"].tolist() == [2, 1]
     assert seeds["valid_dice_mean"].tolist() == pytest.approx([0.55, 0.7])
     assert seeds["valid_dice_std"][0] == pytest.approx(0.1 / 2**0.5)
     assert np.isnan(seeds["valid_dice_std"][1])
-    assert seed_table(table, ["training.learning_rate"]) is None
 
 
 # --- a real scheduler and real workers, one of which is killed
@@ -397,37 +355,37 @@ def test_a_killed_workers_job_is_done_by_another_to_the_same_bits(
     with Client(address, timeout=60) as client:
         client.wait_for_workers(2, timeout=120)
         pids = client.run(os.getpid)  # of each worker's address
-        client.subscribe_topic("labkit-sweep", kill)
+        client.subscribe_topic(TOPIC, kill)
         status, shown, err = shell("sweep", path, "--data", tiny_root, "--out", out, "--scheduler", address)
         assert len(client.nthreads()) == 1
     assert status == 0, err
     assert "4 now, 0 failed" in shown
     assert 1 <= reached[0] < EPOCHS, "the worker was not killed in the middle of its job"
-    for run in load_plan(path).runs:
-        for _ in fit(run.recipe, tiny_pets, tmp_path / "undisturbed" / run.name, device="cpu"):
+    for labels, recipe in load_plan(path)[1]:
+        name = labels["run"]
+        for _ in fit(recipe, tiny_pets, tmp_path / "undisturbed" / name, device="cpu"):
             pass
-        for name in ("best.safetensors", "last.pt"):
-            one, other = (folder / run.name / name for folder in (out, tmp_path / "undisturbed"))
-            read = load_file if name.endswith("safetensors") else lambda path: load_checkpoint(path)["model"]
+        for file in ("best.safetensors", "last.pt"):
+            one, other = (folder / name / file for folder in (out, tmp_path / "undisturbed"))
+            read = load_file if file.endswith("safetensors") else lambda path: load_checkpoint(path)["model"]
             states = read(one), read(other)
             assert states[0].keys() == states[1].keys()
             assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-        assert open_run(out / run.name).history()["epoch"].tolist() == list(range(1, EPOCHS + 1))
+        assert open_run(out / name).history()["epoch"].tolist() == list(range(1, EPOCHS + 1))
 
 
-def test_a_notebook_trains_and_stays_with_its_run(written, tiny_root, lab_home, tmp_path):
+@pytest.mark.slow
+def test_a_notebook_trains_and_stays_with_its_run(shell, written, tiny_root, lab_home, tmp_path):
     path = written('recipe = "small"\n[values]\n"training.seed" = [3]\n')
     chapters = lab_home / "notebooks"
     chapters.is_symlink() or chapters.symlink_to(ROOT / "notebooks")
-    out = tmp_path / "out"
-    (out / "small-seed=3").mkdir(parents=True)
-    options = {"workers": 1, "notebook": True, "device": "cpu"}
-    (outcome,) = run_sweep(load_plan(path), tiny_root, out, **options)
-    assert outcome.row["status"] == "done", outcome.row
-    run = out / "small-seed=3"
+    run = tmp_path / "out" / "small-seed=3"
+    run.mkdir(parents=True)
+    words = ["sweep", path, "--data", tiny_root, "--out", run.parent, "--workers", 1, "--notebook", "--device", "cpu"]
+    status, out, err = shell(*words)
+    assert status == 0, err
     assert open_run(run).recipe.training.seed == 3
     executed = nbformat.read(run / "04_training.ipynb", 4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
-    (again,) = run_sweep(load_plan(path), tiny_root, out, **options)
-    assert again.skipped
-    assert again.row == outcome.row
+    status, out, _ = shell(*words)
+    assert (status, "1 runs done before, 0 now" in out) == (0, True)
