@@ -20,7 +20,7 @@ from benchmarks import attempts
 from benchmarks.throughput import batch_size, keep, rounded
 from benchmarks.timing import empty_compiler_cache, interleaved, machine, seconds, spread
 from benchmarks.ways import NETWORKS
-from labkit.analysis import VARIANTS
+from course.variants import VARIANTS
 from labkit.data import Pets, Preparation, batch_indices, batch_loader, load_arrays, open_pets
 from labkit.files import home
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask

@@ -29,7 +29,8 @@ from benchmarks.timing import (
     spread,
 )
 from benchmarks.ways import NETWORKS, SMP, Way, has_smp, inference, network, training, ways
-from labkit.analysis import VARIANTS, network_costs
+from course.variants import VARIANTS
+from labkit.analysis import network_costs
 from labkit.files import home, write_text
 from labkit.training import choose_device
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from labkit.analysis import VARIANTS, Predictor
+from course.variants import VARIANTS
+from labkit.analysis import Predictor
 from labkit.models import build_model
 from labkit.training import LOSSES, Recipe, build_optimizer, choose_precision, train_step
 from labkit.training.steps import gradient_norm

@@ -1,5 +1,6 @@
 """What only notebooks, instructors and batch runs need: figures, checks of exercises, headless runs, sweeps."""
 
+<<<<<<< HEAD
 import importlib
 from typing import Any
 
@@ -20,3 +21,13 @@ def __getattr__(name: str) -> Any:
     if name in _FOUND_IN:
         return getattr(importlib.import_module(_FOUND_IN[name]), name)
     return importlib.import_module(f"{__name__}.{name}")
+=======
+from course import checks, figures
+from course.display import show, show_source
+from course.feature_browser import FeatureBrowser
+from course.records import read_record
+from course.variants import VARIANTS
+from labkit.curves import new_figure
+
+__all__ = ["VARIANTS", "FeatureBrowser", "checks", "figures", "new_figure", "read_record", "show", "show_source"]
+>>>>>>> main

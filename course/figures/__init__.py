@@ -1,4 +1,4 @@
-"""The notebooks' figures: every function returns a matplotlib `Figure` for `show`."""
+"""The notebooks' figures: functions return a matplotlib `Figure` for `show`; `..._fields` return a table."""
 
 from course.figures.analysis import (
     breed_bars,
@@ -9,13 +9,14 @@ from course.figures.analysis import (
     score_histogram,
     threshold_curve,
 )
+from course.figures.architecture import architecture
 from course.figures.attention import gate_steps, gates_by_epoch, promise_and_truth, region_and_class
 from course.figures.costs import cost_scatter, width_against_score
 from course.figures.data import pet_sheet, size_and_share, warped_meshes
-from course.figures.diagrams import architecture
 from course.figures.live import LiveCurves
 from course.figures.networks import attention_maps, cost_by_scale, receptive_fields, signal_by_depth
 from course.figures.pictures import picture_grid
+from course.figures.receptive import measured_fields, stage_fields
 from course.figures.speed import speedrun, step_shares
 from course.figures.training import history_curves, loss_shapes, schedules, step_losses
 from course.figures.unet import feature_maps, up_patterns
@@ -37,6 +38,7 @@ __all__ = [
     "gates_by_epoch",
     "history_curves",
     "loss_shapes",
+    "measured_fields",
     "pet_sheet",
     "picture_grid",
     "promise_and_truth",
@@ -49,6 +51,7 @@ __all__ = [
     "signal_by_depth",
     "size_and_share",
     "speedrun",
+    "stage_fields",
     "step_losses",
     "step_shares",
     "threshold_curve",

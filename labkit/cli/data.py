@@ -15,6 +15,9 @@ data_app = typer.Typer(help="Get, check and describe the data.", no_args_is_help
 def data_get(
     data: Data = "pets",
     source: Annotated[str | None, typer.Option("--from", help="Take them from this archive or folder.")] = None,
+    mask_values: Annotated[str | None, typer.Option(help="Values of the classes in your masks: 0,38,75.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Values in your masks that count for nothing: 255.")] = None,
+    orientation: Annotated[str | None, typer.Option(help="Where size cannot tell: stored (default) or exif.")] = None,
 ) -> None:
     """Put a data set in its place: unpack the sample, fetch the pets, or import a copy that you have.
 
@@ -23,11 +26,22 @@ def data_get(
     `labkit data get --data sample`; `labkit data get --data pets` (about 800 MB, checked by torchvision)
 
     `labkit data get --data pets --from ~/Downloads/oxford-iiit-pet.tar.gz`
+
+    `labkit data get --data dataset/mine --from FOLDER --mask-values 0,38,75` (FOLDER holds images/ and masks/)
     """
     from labkit.data import get_pets
+    from labkit.data.classes import parse_values, stored_classes
 
-    pets = get_pets(data, source)
-    typer.echo(f"{pets.label}: {len(pets)} pets of {len(pets.breeds)} breeds in {pets.folder}")
+    options = {name: parse_values(text) for name, text in (("mask_values", mask_values), ("ignore", ignore)) if text}
+    if source is not None:
+        options |= {"say": typer.echo}
+    pets = get_pets(data, source, **options | ({"orientation": orientation} if orientation else {}))
+    kind = "images, groups" if pets.classes else "pets, breeds"
+    typer.echo(f"{pets.label}: {len(pets)} {kind}: {len(pets.breeds)}, in {pets.folder}")
+    table = stored_classes(pets)
+    typer.echo(table.to_string(index=False))
+    if (table["class"] == "(ignored)").any():
+        typer.echo("(ignored) counts in neither loss nor score; --mask-values with all values would make it a class")
 
 
 @data_app.command("check")
@@ -37,6 +51,7 @@ def data_check(data: Data = "sample") -> None:
     Example: `labkit data check --data pets`
     """
     from labkit.data import check_pets, open_pets
+    from labkit.data.images import fitting_orientations
 
     pets = open_pets(data)
     report = check_pets(pets, lambda items: bar(items, "checking", len(pets)))
@@ -47,6 +62,12 @@ def data_check(data: Data = "sample") -> None:
         typer.echo(f"problem: {problem}", err=True)
     if report.problems:
         raise LabError(f"{pets.folder}: {len(report.problems)} problems, named above; get the data again")
+    fits = [fitting_orientations(pets.image_path(i), pets.trimap_path(i)) for i in range(len(pets))]
+    if unsure := [pet.name for pet, found in zip(pets.items, fits, strict=True) if len(found) == 2]:
+        typer.echo(
+            f"EXIF turns that size cannot judge: {len(unsure)} ({', '.join(unsure)}); the pixels are read as stored "
+            "(`labkit data get --data NEW --from THIS --orientation exif` turns them)"
+        )
     typer.echo("no problems")
 
 

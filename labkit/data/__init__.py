@@ -15,7 +15,7 @@ from labkit.data.checking import Report, check_pets
 from labkit.data.dataset import PetDataset
 from labkit.data.groups import split_by_group, split_inside_groups
 from labkit.data.images import read_image, read_trimap
-from labkit.data.importing import get_pets, import_groups
+from labkit.data.importing import get_pets
 from labkit.data.loaders import Batch, Preparation, RedrawCount, batch_indices, batch_loader
 from labkit.data.pets import SPECIES, Pet, Pets, data_root, open_pets
 from labkit.data.statistics import ColorStatistics, color_statistics, describe_pets, pet_table, trimap_shares
@@ -47,7 +47,6 @@ __all__ = [
     "elastic_displacement",
     "get_pets",
     "has_foreground",
-    "import_groups",
     "load_arrays",
     "mask_from_trimap",
     "open_pets",

@@ -14,6 +14,7 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from PIL import Image
 
+from labkit.data.images import why_missing
 from labkit.data.pets import Pets
 from labkit.errors import LabError
 from labkit.files import PARTIAL, cache_folders, home
@@ -145,8 +146,6 @@ def _state(pets: Pets) -> str:
             try:
                 found = path.stat()
             except FileNotFoundError:
-                raise LabError(
-                    f"{path}: the file is missing; fetch the data again or take its name out of the list"
-                ) from None
+                raise LabError(f"{path}: {why_missing(path)}") from None
             digest.update(f"{pet.name} {found.st_size} {found.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

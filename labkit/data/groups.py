@@ -1,22 +1,20 @@
-"""Pictures that lie in groups (slides, patients, days): splits inside the groups or by group, and their import."""
+"""Images and masks of one's own, flat or in groups (slides, patients, days): their splits and their import."""
 
 import re
-import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from labkit.data.images import read_class_mask, read_image
-from labkit.data.pets import PARTS, read_classes
+from labkit.data.classes import TABLE, find_classes
+from labkit.data.images import read_image
+from labkit.data.pets import PARTS
 from labkit.errors import LabError
-from labkit.metrics import IGNORED
 
-ENDINGS = (".jpg", ".jpeg", ".png")
+IMAGES, MASKS = ("images", "imgs"), ("masks",)
 
 
 def split_inside_groups(
@@ -25,14 +23,8 @@ def split_inside_groups(
     """Split every group by itself, so that each is on both sides: `train`, `valid` and `test` -> indices.
 
     A group of n images gives round(n * test_share) of them to the test, at least one and never all when n is 2 or
-    more; `valid` is cut out of the rest. Images of one group are alike, so what is learned of a group in training
+    more; `valid_share` is of all images. Images of one group are alike, so what is learned of a group in training
     helps in its test: such a test says nothing about new groups.
-
-    Args:
-        groups: the group of each image.
-        seed: decides which images.
-        test_share: of the images of each group.
-        valid_share: of all images.
 
     Raises:
         LabError: the shares leave nothing for training, or there are too few images for three parts.
@@ -90,129 +82,99 @@ def _as_indices(parts: dict[str, list[int]], what: str) -> dict[str, np.ndarray]
     return {part: np.array(sorted(indices), dtype=np.int64) for part, indices in parts.items()}
 
 
-@dataclass(frozen=True)
-class GroupImage:
-    """An image of a group and its mask of class indices."""
-
-    name: str
-    """`<group>_<stem>`, as the lists call it."""
-    group: str
-    image: Path
-    mask: Path
+def folders(top: Path, names: Iterable[str]) -> list[Path]:
+    """All folders of these names (in any case) below `top`, the highest first; hidden ones are passed over."""
+    found = [p for p in top.rglob("*") if p.name.lower() in names and p.is_dir()]
+    seen = [p for p in found if not re.search(r"(^|/)(\.|__MACOSX)", p.relative_to(top).as_posix())]
+    return sorted(seen, key=lambda p: (len(p.parts), p))
 
 
-def has_groups(folder: Path) -> bool:
-    """Whether `folder` holds images and masks in folders of groups: `images/<group>/` and `masks/<group>/`."""
-    return all(
-        (folder / part).is_dir() and any(map(_is_group, (folder / part).iterdir())) for part in ("images", "masks")
-    )
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder by name, whatever they end in; hidden ones are passed over, others refused."""
+    files = sorted(folder.glob("[!.]*"))
+    for path in files:
+        if path.is_dir() or path.suffix.lower() not in Image.registered_extensions():
+            read_image(path)  # says what it is, if no image
+    return files
 
 
-def list_groups(folder: Path) -> list[GroupImage]:
-    """All images in `images/<group>/*.jpg|png` with their masks `masks/<group>/*.png`, in the order of their names.
+def find_groups(folder: Path) -> tuple[Path, Path] | None:
+    """The folders of images (`images/` or `imgs/`) and of masks (`masks/`) beside each other, if any."""
+    pairs = ((images, masks) for masks in folders(folder, MASKS) for images in folders(masks.parent, IMAGES))
+    return next((pair for pair in pairs if pair[0].parent == pair[1].parent), None)
 
-    Names are `<group>_<stem>`; in a stem everything but letters, digits and `-` becomes `-`, so that the last `_`
-    of a name ends its group.
+
+def list_groups(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
+    """Image and mask of each name, out of `images/<group>/` and `masks/<group>/`, in the order of their names.
+
+    Names are `<group>_<stem>`, with `-` for what is neither letter nor digit, so that the last `_` ends the group;
+    images in no folder are the group `all`. A mask is called like its image, perhaps with `_mask` behind it.
 
     Raises:
-        LabError: an image has no mask, a mask no image, a group no image, or two images would bear one name.
+        LabError: an image has no mask, a mask no image or a twin, a group no image; two images would bear one name.
     """
-    found: dict[str, GroupImage] = {}
-    if loose := sorted(p for part in ("images", "masks") for p in (folder / part).glob("*.*") if p.suffix in ENDINGS):
+    found: dict[str, tuple[Path, Path]] = {}
+    top = [p for part in (images, masks) for p in sorted(part.glob("[!.]*"))]
+    groups, loose = {p.name for p in top if p.is_dir()}, [p for p in top if not p.is_dir()]
+    if groups and loose:
         raise LabError(f"{loose[0]}: lies in no group; move it into the folder of its group")
-    names = {p.name for part in ("images", "masks") for p in (folder / part).iterdir() if _is_group(p)}
-    for group in sorted(names):
-        images, masks = (
-            _files(folder / part / group, ends) for part, ends in (("images", ENDINGS), ("masks", (".png",)))
-        )
-        if not images and not masks:
-            raise LabError(f"{folder / 'images' / group}: the group is empty; delete its folder or add its images")
-        stems, mask_of = {path.stem for path in images}, {path.stem: path for path in masks}
-        if alone := [path for path in images if path.stem not in mask_of]:
-            raise LabError(
-                f"{alone[0]}: the image has no mask masks/{group}/{alone[0].stem}.png; add it or delete both"
-            )
-        if alone := [path for path in masks if path.stem not in stems]:
-            raise LabError(f"{alone[0]}: the mask has no image in images/{group}; add it or delete both")
-        for path in images:
-            name = "_".join((re.sub(r"[^\w.-]", "-", group), re.sub(r"[^\w-]|_", "-", path.stem)))
+    for group in sorted(groups) or [""]:
+        files, mask_of = image_files(images / group), {}
+        for path in image_files(masks / group):
+            if (other := mask_of.setdefault(path.stem.removesuffix("_mask"), path)) != path:
+                raise LabError(f"{path}: {other.name} is a mask of the same image; keep one of them")
+        if not files and not mask_of:
+            raise LabError(f"{images / group}: the group is empty; delete its folder or add its images")
+        if alone := sorted(mask_of.keys() - {path.stem for path in files}):
+            raise LabError(f"{mask_of[alone[0]]}: the mask has no image in {images / group}; add it or delete both")
+        for path in files:
+            if path.stem not in mask_of:
+                raise LabError(f"{path}: the image has no mask {masks / group / path.stem}.png; add it or delete both")
+            name = "_".join((re.sub(r"[^\w.-]", "-", group or "all"), re.sub(r"[^\w-]|_", "-", path.stem)))
             if name in found:
-                raise LabError(
-                    f"{path}: would be called {name!r}, and so would {found[name].image}; rename one of them"
-                )
-            found[name] = GroupImage(name, group, path, mask_of[path.stem])
-    return list(found.values())
+                raise LabError(f"{path}: would be called {name!r}, and so would {found[name][0]}; rename one of them")
+            found[name] = (path, mask_of[path.stem])
+    return found
 
 
-def write_groups(folder: Path, target: Path, seed: int = 0, test_share: float = 0.3, valid_share: float = 0.1) -> None:
-    """Bring images and masks in groups into the one layout, at `target`; see `labkit.data.import_groups`."""
-    items = list_groups(folder)
-    groups = [item.group for item in items]
+def write_groups(
+    files: dict[str, tuple[Path, Path]],
+    annotations: Path,
+    names: Sequence[str] = (),
+    mask_values: Sequence[int] = (),
+    ignore: Sequence[int] = (),
+    seed: int = 0,
+    test_share: float = 0.3,
+    valid_share: float = 0.1,
+) -> None:
+    """Write masks, classes, lists and splits of the images of `list_groups`; see `labkit.data.get_pets`."""
+    images = list(files)
+    groups = [name.rpartition("_")[0] for name in images]
     ranks = {group: rank for rank, group in enumerate(sorted(set(groups)), start=1)}
-    inside = split_inside_groups(groups, seed, test_share, valid_share)
-    apart = split_by_group(groups, seed, test_share, valid_share)
-    annotations = target / "annotations"
-    for part in (target / "images", annotations / "trimaps"):
-        part.mkdir(parents=True)
+    families = {"inside-groups": split_inside_groups(groups, seed, test_share, valid_share)}
+    if len(ranks) > 2:
+        families["by-group"] = split_by_group(groups, seed, test_share, valid_share)
+    official = families.get("by-group", families["inside-groups"])
+    classes = find_classes([mask for _, mask in files.values()], names, mask_values, ignore)
+    (annotations / "trimaps").mkdir(parents=True)
+
+    def write(name: str) -> None:
+        mask, image = classes.mask(files[name][1]), read_image(*files[name])
+        if image.shape[:2] != mask.shape:
+            raise LabError(
+                f"{files[name][0]}: the image is {image.shape[1]}x{image.shape[0]} pixels, its mask "
+                f"{mask.shape[1]}x{mask.shape[0]}; bring both to one size"
+            )
+        Image.fromarray(mask).save(annotations / "trimaps" / f"{name}.png", format="PNG")
 
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
-        found = list(pool.map(_values, items))
-    classes, two_hundred_fifty_five_is_one = _classes(folder, items, found)
-
-    def write(item: GroupImage) -> None:
-        mask = read_class_mask(item.mask)
-        mask = (mask == IGNORED).astype(np.uint8) if two_hundred_fifty_five_is_one else mask
-        Image.fromarray(mask).save(annotations / "trimaps" / f"{item.name}.png", format="PNG")
-        shutil.copyfile(item.image, target / "images" / f"{item.name}.jpg")
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(write, items))
-    lines = [f"{item.name} {ranks[item.group]} 1 {ranks[item.group]}" for item in items]
-    lists = {"list": lines, "classes": classes}
-    lists["trainval"] = [lines[i] for i in np.sort(np.concatenate([apart["train"], apart["valid"]]))]
-    lists["test"] = [lines[i] for i in apart["test"]]
-    for family, parts in (("inside-groups", inside), ("by-group", apart)):
+        list(pool.map(write, files))
+    lines = [f"{name} {ranks[group]} 1 {ranks[group]}" for name, group in zip(images, groups, strict=True)]
+    lists = {"list": lines, "classes": classes.names, "test": [lines[i] for i in official["test"]]}
+    lists["trainval"] = [lines[i] for i in np.sort(np.concatenate([official["train"], official["valid"]]))]
+    for family, parts in families.items():
         (annotations / "splits" / family).mkdir(parents=True)
-        lists |= {f"splits/{family}/{part}": [items[i].name for i in indices] for part, indices in parts.items()}
+        lists |= {f"splits/{family}/{part}": [images[i] for i in indices] for part, indices in parts.items()}
     for name, content in lists.items():
         (annotations / f"{name}.txt").write_text("\n".join(content) + "\n", encoding="utf-8", newline="\n")
-
-
-def _values(item: GroupImage) -> np.ndarray:
-    """The values in a mask, once image and mask are found to be sound and of one size."""
-    mask, image = read_class_mask(item.mask), read_image(item.image, item.mask)
-    if image.shape[:2] != mask.shape:
-        raise LabError(
-            f"{item.image}: the image is {image.shape[1]}x{image.shape[0]} pixels, its mask "
-            f"{mask.shape[1]}x{mask.shape[0]}; bring both to one size"
-        )
-    return np.unique(mask)
-
-
-def _classes(folder: Path, items: list[GroupImage], found: list[np.ndarray]) -> tuple[tuple[str, ...], bool]:
-    """Names of the classes, and whether 255 stands for class 1."""
-    path, values = folder / "classes.txt", np.unique(np.concatenate(found))
-    names = read_classes(path) if path.is_file() else ()
-    if len(names) in (0, 2) and IGNORED in values and set(values.tolist()) <= {0, IGNORED}:
-        return names or ("background", "class 1"), True
-    highest = max((int(value) for value in values if value != IGNORED), default=0)
-    if highest == 0:
-        raise LabError(f"{folder / 'masks'}: no mask holds a class, all {len(items)} are background; take other masks")
-    if names and highest >= len(names):
-        worst = next(item for item, held in zip(items, found, strict=True) if highest in held)
-        raise LabError(
-            f"{worst.mask}: holds the class index {highest}, but {path} names 0 to {len(names) - 1}; add a line"
-        )
-    return names or ("background", *(f"class {index}" for index in range(1, highest + 1))), False
-
-
-def _is_group(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
-
-
-def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """The files of a group in the order of their names; hidden ones are passed over, foreign ones refused."""
-    files = sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
-    if foreign := [p for p in files if p.suffix.lower() not in endings or not p.is_file()]:
-        raise LabError(f"{foreign[0]}: expected a file that ends in {' or '.join(endings)}; convert or delete it")
-    return files
+    classes.table().to_csv(annotations / TABLE, index=False, lineterminator="\n")

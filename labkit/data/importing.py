@@ -1,37 +1,49 @@
 """Getting the data onto disk: fetched by torchvision, or taken from an archive or folder; whole or nothing."""
 
-import lzma
 import os
 import shutil
 import tarfile
 import tempfile
+import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from labkit.data.groups import has_groups, write_groups
-from labkit.data.pets import DRAWN, Pets, data_root, open_pets, read_list
+from PIL import Image
+
+from labkit.data.groups import find_groups, folders, list_groups, write_groups
+from labkit.data.images import fitting_orientations, read_image
+from labkit.data.pets import DRAWN, Pets, data_root, open_pets, read_classes, read_list
 from labkit.errors import LabError
 
 LAYOUT = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
 
 
-def get_pets(data: str | Path = "pets", source: str | Path | None = None) -> Pets:
+def get_pets(data: str | Path = "pets", source: str | Path | None = None, **options) -> Pets:
     """Put a data set where `open_pets(data)` finds it; what is there already stays as it is.
+
+    A source holds the official layout, or images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, each
+    with the files or with folders of groups, which take the place of breeds (see `list_groups`). `find_classes` says
+    which value in the masks is which class; `classes.txt` beside the folders may name them, the background first.
+    Images of one's own get the split `inside-groups` (`split_inside_groups`) and, of 3 groups and more, `by-group`
+    (`split_by_group`); the last is the official one, too.
 
     Args:
         data: `sample` or `slides` (which come with labkit), `pets` (fetched by torchvision with its checksums), or a
             folder to import into.
-        source: take the data from this archive (tar, tar.gz, tar.xz, zip), this folder, or this folder with
-            the two official archives in it, instead of fetching them.
+        source: take the data from this archive, this folder, or this folder with the two official archives in it.
+        options: of the import: `orientation` (`stored` or `exif`) of images whose EXIF turn size cannot judge, and
+            `say`, which takes the sentence that counts and names them; of one's own images also `mask_values` and
+            `ignore` (see `find_classes`), `seed`, `test_share` and `valid_share` (see `split_inside_groups`).
 
     Raises:
-        LabError: there are other data already, or the source is missing, damaged or incomplete. Nothing is
+        LabError: there are other data already, or the source is missing, damaged, incomplete or ambiguous. Nothing is
             left behind then.
     """
     root = data_root(data)
+    if options and source is None:
+        raise LabError(f"{', '.join(options)}: only for data that are taken from somewhere (--from)")
     if str(data) in DRAWN:
         if source is not None:
             raise LabError(f"{data}: comes with labkit; import {source} into `pets` or a folder of your own")
@@ -39,15 +51,13 @@ def get_pets(data: str | Path = "pets", source: str | Path | None = None) -> Pet
     if (root / LAYOUT).exists():
         pets = open_pets(data)
         if source is not None:
-            raise LabError(f"{root / LAYOUT}: {len(pets)} pets are there already; delete that folder to replace them")
+            raise LabError(f"{root / LAYOUT}: {len(pets)} images are there already; delete that folder to replace them")
         return pets
     if source is not None:
-        import_pets(Path(source).expanduser(), root)
+        import_pets(Path(source).expanduser(), root, **options)
     elif str(data) == "pets":
         fetch_pets(root)
-    else:
-        return open_pets(data)  # a folder of the user's own: nothing to get, but it must be readable
-    return open_pets(data)
+    return open_pets(data)  # of a folder of the user's own there is nothing to get, but it must be readable
 
 
 def fetch_pets(root: Path) -> None:
@@ -67,78 +77,41 @@ def fetch_pets(root: Path) -> None:
     shutil.rmtree(waiting)
 
 
-def import_pets(source: Path, root: Path) -> None:
-    """Take a data set out of an archive or folder into `<root>/oxford-iiit-pet`, checked, in one piece.
-
-    The official layout is copied, and images and masks in groups are brought into it (see `import_groups`); either
-    is found under whatever top folder it has.
-    """
-
-    def take(folder: Path, target: Path, unpacked: bool) -> None:
-        if (place := find_layout(folder)) is not None:
-            _copy_listed(place, target, move=unpacked)
-        elif (place := find_groups(folder)) is not None:
-            write_groups(place, target)
-        else:
-            raise LabError(
-                f"{source}: no folder there holds images/ and annotations/ with {', '.join(LISTS)}, nor "
-                "images/<group>/ and masks/<group>/; it is another data set"
-            )
-
-    _import(source, root, take)
-
-
-def import_groups(
-    source: str | Path, root: str | Path, seed: int = 0, test_share: float = 0.3, valid_share: float = 0.1
-) -> Pets:
-    """Bring images and masks in groups, in a folder or archive, into the one layout at `<root>/oxford-iiit-pet`.
-
-    The source holds `images/<group>/*.jpg|png`, `masks/<group>/*.png` of the same stems, whose values are class
-    indices (0 = background, 255 = ignored), and perhaps `classes.txt`, a name a line; without it the classes are
-    called `background`, `class 1`, ... If all masks together hold nothing but 0 and 255, and there are no names or
-    two, then 255 means class 1. Images are called `<group>_<stem>`, and a group takes the place of a breed.
-
-    Two splits are written, the same for the same seed on every machine: `inside-groups` (`split_inside_groups`)
-    and `by-group` (`split_by_group`), whose test part is also that of the official lists.
-
-    Raises:
-        LabError: an image has no mask or a mask no image, their sizes differ, a group is empty, there are fewer
-            than 3 groups, or `root` holds a data set. Nothing is left behind then.
-    """
-    source, root = Path(source).expanduser(), Path(root).expanduser()
-    if (root / LAYOUT).exists():
-        raise LabError(f"{root / LAYOUT}: there are data already; delete that folder to replace them")
-
-    def take(folder: Path, target: Path, _: bool) -> None:
-        place = find_groups(folder)
-        if place is None:
-            raise LabError(
-                f"{source}: no folder there holds images/<group>/ and masks/<group>/; it is another data set"
-            )
-        write_groups(place, target, seed, test_share, valid_share)
-
-    _import(source, root, take)
-    return open_pets(root)
-
-
-def _import(source: Path, root: Path, take: Callable[[Path, Path, bool], None]) -> None:
-    """Let `take(folder, target, unpacked)` fill the layout from the source's folder; it appears whole or not at all."""
+def import_pets(
+    source: Path, root: Path, orientation: str = "stored", say: Callable[[str], object] = warnings.warn, **options
+) -> None:
+    """Take a data set out of an archive or folder into `<root>/oxford-iiit-pet`, in one piece; see `get_pets`."""
+    if orientation not in ("stored", "exif"):
+        raise LabError(f"--orientation {orientation}: choose stored or exif")
     if not source.exists():
         raise LabError(f"{source}: no such archive or folder")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".importing-") as work:
-            unpacked = Path(work) / "unpacked"
-            if source.is_file():
-                unpack(source, unpacked)
-            elif archives := _official_archives(source):
-                for archive in archives:
-                    unpack(archive, unpacked)
-            chosen = Path(work) / LAYOUT
-            take(unpacked if unpacked.exists() else source, chosen, unpacked.exists())
+            unpacked, chosen = Path(work) / "unpacked", Path(work) / LAYOUT
+            for archive in [source] if source.is_file() else _official_archives(source):
+                unpack(archive, unpacked)
+            folder, carry = (unpacked, os.replace) if unpacked.exists() else (source, shutil.copyfile)
+            if annotations := find_layout(folder):
+                if options:
+                    raise LabError(f"{source}: is in the official layout, which has no use for {', '.join(options)}")
+                files = _take_annotations(annotations, chosen / "annotations", carry)
+            elif pair := find_groups(folder):
+                files, names = list_groups(*pair), pair[0].parent / "classes.txt"
+                names = read_classes(names) if names.is_file() else ()
+                write_groups(files, chosen / "annotations", names, **options)
+            else:
+                raise LabError(
+                    f"{source}: no folder there holds images/ and annotations/ with {', '.join(LISTS)}, nor images/ "
+                    "and masks/ with files of the same names, flat or in folders of groups; it is another data set"
+                )
+            _take_images(files, chosen / "images", orientation, say, carry)
             os.replace(chosen, root / LAYOUT)
     except OSError as error:
-        raise LabError(f"{root}: the data could not be written there ({error}); nothing was left behind") from None
+        raise LabError(
+            f"{error.filename or root}: {error.strerror or error}; free the disk, mend the rights, or choose another "
+            "folder; nothing was left behind"
+        ) from None
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -147,63 +120,80 @@ def unpack(archive: Path, target: Path) -> None:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
-                for name in file.namelist():
-                    if Path(name).is_absolute() or ".." in Path(name).parts:
-                        raise LabError(
-                            f"{archive}: holds {name!r}, which would land outside the target; do not trust it"
-                        )
+                for entry in file.infolist():
+                    if Path(entry.filename).is_absolute() or ".." in Path(entry.filename).parts:
+                        raise LabError(f"{archive}: {entry.filename!r} would land outside the target; do not trust it")
+                    if entry.flag_bits & 1:
+                        raise LabError(f"{archive}: needs a password; unpack it yourself and name the folder")
                 file.extractall(target)
         else:
             with tarfile.open(archive) as file:
                 file.extractall(target, filter="data")
+    except LabError:
+        raise
     except tarfile.FilterError as error:
+        raise LabError(f"{archive}: a file would land outside the target ({error}); do not trust it") from None
+    except Exception as error:  # of tarfile, zipfile and every decompressor
+        if getattr(error, "errno", None):
+            raise  # the disk's fault
         raise LabError(
-            f"{archive}: holds a file that would land outside the target ({error}); do not trust it"
-        ) from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as error:
-        raise LabError(
-            f"{archive}: the archive is damaged, cut off, or none that is known ({error}); copy it again"
+            f"{archive}: is damaged, cut off, or packed in a way that is not read here "
+            f"({str(error).partition(':')[0]}); copy it again, or unpack it yourself and name the folder"
         ) from None
 
 
 def find_layout(folder: Path) -> Path | None:
-    """The folder below (or at) `folder` that holds `images/` and `annotations/` with the lists, if any."""
-    for candidate in (folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and p.name == "annotations")):
-        place = candidate.parent if candidate.name == "annotations" and candidate != folder else candidate
-        if (place / "images").is_dir() and all((place / "annotations" / name).is_file() for name in LISTS):
-            return place
-    return None
+    """The folder `annotations/` below `folder` that holds the official lists, if any."""
+    return next((p for p in folders(folder, ["annotations"]) if all((p / name).is_file() for name in LISTS)), None)
 
 
-def find_groups(folder: Path) -> Path | None:
-    """The folder below (or at) `folder` that holds `images/<group>/` and `masks/<group>/`, if any."""
-    above = sorted(p.parent for p in folder.rglob("masks") if p.is_dir())
-    return next((place for place in above if has_groups(place)), None)
+def _take_annotations(annotations: Path, target: Path, carry: Callable) -> dict[str, tuple[Path, Path]]:
+    """Take the lists and the listed trimaps; name -> image, where it is, and trimap, where it then is."""
+    top = annotations.parent
+    if top.name == annotations.name:  # a copy with annotations/annotations and images/images
+        top = top.parent
+    images = top / "images" / "images" if (top / "images" / "images").is_dir() else top / "images"
+    names = [pet.name for pet in read_list(annotations / "list.txt")]
+    image_of, trimap_of = _listed(images, names, ".jpg"), _listed(annotations / "trimaps", names, ".png")
+    (target / "trimaps").mkdir(parents=True)
+    for name in names:
+        carry(trimap_of[name], target / "trimaps" / f"{name}.png")
+    for path in sorted(annotations.glob("*")):
+        if path.suffix in (".txt", ".csv") or path.name == "README":
+            shutil.copyfile(path, target / path.name)
+    if (annotations / "splits").is_dir():
+        shutil.copytree(annotations / "splits", target / "splits")
+    return {name: (image_of[name], target / "trimaps" / f"{name}.png") for name in names}
 
 
-def _copy_listed(folder: Path, target: Path, move: bool) -> None:
-    """Take the lists and what they name, and refuse a set that is not complete."""
-    items = read_list(folder / "annotations" / "list.txt")
-    files = [f"images/{p.name}.jpg" for p in items] + [f"annotations/trimaps/{p.name}.png" for p in items]
-    if missing := [name for name in files if not (folder / name).is_file()]:
+def _listed(folder: Path, names: list[str], ending: str) -> dict[str, Path]:
+    """The file of each name: the one with the usual ending, or another image (NAME.JPG), but not NAME.mat."""
+    found = sorted(folder.glob("[!.]*"), key=lambda p: (p.suffix == ending, p))
+    files = {p.stem: p for p in found if p.suffix.lower() in Image.registered_extensions() and p.stat().st_size}
+    if missing := [name for name in names if name not in files]:
         raise LabError(
-            f"{folder}: {len(missing)} of {len(files)} listed files are missing, the first is {missing[0]}; "
-            "the copy is incomplete, get it again"
+            f"{folder}: {len(missing)} of {len(names)} listed files are missing or empty, the first is "
+            f"{missing[0]}{ending}; the copy is incomplete, get it again"
         )
-    if hollow := [name for name in files if (folder / name).stat().st_size == 0]:
-        raise LabError(
-            f"{folder}: {len(hollow)} files are empty, the first is {hollow[0]}; the copy is damaged, get it again"
+    return files
+
+
+def _take_images(files: dict[str, tuple[Path, Path]], target: Path, orientation: str, say: Callable, carry: Callable):
+    """Take the images; one whose EXIF turn size cannot judge is written anew without it, so that all readers agree."""
+    target.mkdir()
+    fits = {name: fitting_orientations(*pair) for name, pair in files.items()}
+    unsure = [name for name, found in fits.items() if len(found) == 2]
+    for name, (image, mask) in files.items():
+        if len(fits[name]) == 2:  # as PNG, which changes no pixel
+            Image.fromarray(read_image(image, mask, orientation)).save(target / f"{name}.jpg", format="PNG")
+        else:
+            carry(image, target / f"{name}.jpg")
+    if unsure:
+        say(
+            f"{len(unsure)} of {len(files)} images have an EXIF turn, and size cannot tell whether their masks do: "
+            f"{', '.join(unsure)}; taken by --orientation {orientation} (stored, the default: pixels as the file has "
+            f"them; exif: turned); {list(fits.values()).count(['exif'])} other images fit only when turned"
         )
-    for part in ("images", "annotations/trimaps"):
-        (target / part).mkdir(parents=True)
-    carry = os.replace if move else shutil.copyfile
-    for name in files:
-        carry(folder / name, target / name)
-    for path in sorted((folder / "annotations").glob("*")):
-        if path.suffix == ".txt" or path.name == "README":
-            shutil.copyfile(path, target / "annotations" / path.name)
-    if (folder / "annotations" / "splits").is_dir():
-        shutil.copytree(folder / "annotations" / "splits", target / "annotations" / "splits")
 
 
 def _official_archives(folder: Path) -> list[Path]:

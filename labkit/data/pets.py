@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.data.images import read_image, read_trimap
+from labkit.data.images import read_image, read_trimap, why_missing
 from labkit.data.sample import SHA256 as DRAWN
 from labkit.data.sample import unpacked
 from labkit.errors import LabError
@@ -244,7 +244,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except FileNotFoundError:
-        raise LabError(f"{path}: the file is missing; fetch the data again or take its name out of the list") from None
+        raise LabError(f"{path}: {why_missing(path)}") from None
 
 
 def _digest(lines) -> str:

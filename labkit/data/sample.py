@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from labkit.errors import LabError
-from labkit.files import PARTIAL, cache_folders, home
+from labkit.files import PARTIAL, cache_folders, cannot_write, home
 
 ARCHIVES = Path(__file__).with_name("archives")
 SHA256 = {
@@ -45,12 +45,12 @@ def unpacked(name: str) -> Path:
                     _unpack(name, content, root)
             return root
         except OSError as error:
-            reasons.append(error.strerror or str(error))
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise LabError(f"{root}: the {name} could not be unpacked ({reasons[-1]}); free the disk") from None
+                raise cannot_write(root, error) from None
+            reasons.append(error.strerror or str(error))
     raise LabError(
-        f"{roots[0]}: the {name} could not be unpacked there ({reasons[0]}) nor in {roots[1]} or {roots[2]}; "
-        "set LABKIT_HOME to a folder that can be written"
+        f"{roots[0]}: cannot be written ({reasons[0]}), nor can {roots[1]} or {roots[2]}; "
+        "set LABKIT_HOME to a folder that you may write to"
     )
 
 
@@ -86,9 +86,9 @@ def _unpack(name: str, content: bytes, root: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             archive.extractall(fresh, filter="data")
         if name == "slides":  # they are drawn in groups, and brought into the layout as anybody's would be
-            from labkit.data.importing import import_groups
+            from labkit.data.importing import get_pets
 
-            import_groups(fresh, Path(work) / "layout")
+            get_pets(Path(work) / "layout", fresh)
             fresh = Path(work) / "layout"
         (fresh / MARKER).write_text(SHA256[name] + "\n", encoding="utf-8")
         if root.is_dir():  # empty: Windows renames onto no folder

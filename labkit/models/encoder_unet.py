@@ -47,7 +47,7 @@ class EncoderUNet(nn.Module):
         from torchvision.models.feature_extraction import create_feature_extractor  # takes seconds to import
 
         super().__init__()
-        taps = ENCODERS[encoder]
+        self.encoder_name, taps = encoder, ENCODERS[encoder]
         self.encoder = create_feature_extractor(_classifier(encoder, pretrained), list(taps))
         self.channels_last = encoder == "swin_t"
         widths = (256, 128, 64, 64, 32)

@@ -19,7 +19,7 @@ from labkit.data import (
     batch_loader,
     color,
     elastic_displacement,
-    import_groups,
+    get_pets,
     load_arrays,
     open_pets,
     sample_images,
@@ -344,7 +344,7 @@ def corners_root(tmp_path_factory):
             folder = root / "source" / part / "ABC"[i % 3]
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(folder / f"{i}.png")
-    return import_groups(root / "source", root / "new").folder
+    return get_pets(root / "new", root / "source").folder
 
 
 @pytest.fixture

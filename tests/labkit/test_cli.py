@@ -16,7 +16,7 @@ import course.cli
 from labkit import cli
 from labkit.cli.training import train
 from labkit.errors import Interrupted
-from labkit.models import build_model, count_parameters
+from labkit.models import NETWORKS, build_model, count_parameters
 from labkit.training import open_run
 from labkit.training.hardware import has_bfloat16
 
@@ -70,26 +70,36 @@ def test_stats_and_check_describe_the_data(shell, tiny_root):
 
 
 def test_models_shows_what_each_network_costs(shell):
-    status, out, err = shell("models", "--only", "unet width", "--only", "resnet34_unet lab", "--no-latency")
+    status, out, err = shell("models", "unet", "unet width=16", "resnet34_unet", "--no-latency")
     assert status == 0, err
     header, _, heads, *rows = out.splitlines()
     assert header.startswith("one image of 128x128 pixels; ")
     assert f"torch {torch.__version__}" in header
     assert heads.split()[:3] == ["network", "parameters", "multiply-adds"]
     assert "float32" not in heads
-    assert [row.split("  ")[0] for row in rows] == [*(f"unet width {n}" for n in (64, 32, 16)), "resnet34_unet lab"]
+    assert [row.split("  ")[0] for row in rows] == ["unet", "unet width=16", "resnet34_unet"]
     assert "31.04 M" in rows[0]  # 31,042,369: the paper's figure and the batch norms
     assert len({len(row) for row in rows}) == 1
 
 
+def test_models_lists_every_network_by_itself_and_says_which_does_not_take_the_size(shell):
+    status, out, err = shell("models", "--no-latency", "--size", 64, "--json")
+    assert status == 0, err
+    rows = [row["network"] for row in json.loads(out)["networks"]]
+    assert {row.split()[0] for row in rows} == set(NETWORKS) - {"paper_unet"}
+    assert {"unet up=bilinear", "resnet34_unet decoder=unet", "encoder_unet encoder=swin_t"} <= set(rows)
+    assert "left out: report_resnet34_unet report=003: " in err
+    assert "left out: paper_unet: " in err
+
+
 def test_models_times_each_network_and_gives_exact_numbers_as_json(shell):
-    words = ("--only", "unet width 16", "--size", 32, "--device", "cpu", "--json")
+    words = ("unet width=16", "--size", 32, "--device", "cpu", "--json")
     status, out, err = shell("models", *words)
     assert status == 0, err
     told = json.loads(out)
     assert (told["size"], told["device"], told["threads"]) == (32, "cpu", torch.get_num_threads())
     (row,) = told["networks"]
-    assert (row["network"], row["parameters"]) == ("unet width 16", count_parameters(build_model("unet", width=16)))
+    assert (row["network"], row["parameters"]) == ("unet width=16", count_parameters(build_model("unet", width=16)))
     assert row["float32_ms"] > 0
     assert ("bfloat16_ms" in row) == has_bfloat16(torch.device("cpu"))
 
@@ -103,8 +113,9 @@ def test_models_times_each_network_and_gives_exact_numbers_as_json(shell):
         (["train", "quick", "--device", "gpu7"], "no device 'gpu7'"),
         (["evaluate", "/no/such/run"], "no such run folder or weights file"),
         (["data", "get", "--data", "/tmp/labkit-none", "--from", "/no/such/archive"], "no such archive or folder"),
-        (["models", "--only", "unet", "--only", "vgg"], "no network begins with 'vgg'; they are unet width 64, "),
-        (["models", "--only", "report_resnet34_unet 003", "--size", "64"], "choose a larger size"),
+        (["models", "unet", "vgg"], "found 'vgg'; write 'unet width=16' with one of unet, paper_unet, "),
+        (["models", "unet widht=16"], "unknown key model.widht"),
+        (["models", "report_resnet34_unet report=003", "--size", "64"], "choose a larger size"),
         (["lab", "-p", "epoch=3"], "no notebook has a parameter 'epoch'"),
         (["lab", "--only", "99"], "no notebook '99'"),
     ],

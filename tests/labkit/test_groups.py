@@ -1,4 +1,4 @@
-"""Pictures in groups: how they are split, and how they come into the one layout."""
+"""Images and masks of one's own: how they are split, and how they come into the one layout."""
 
 import tarfile
 import zipfile
@@ -19,7 +19,6 @@ from labkit.data import (
     class_names,
     describe_pets,
     get_pets,
-    import_groups,
     load_arrays,
     open_pets,
     pet_table,
@@ -128,7 +127,7 @@ def source(tmp_path, lab_home) -> Path:
 
 def test_imported_groups_lie_in_the_one_layout(source, tmp_path):
     (source / "classes.txt").write_text("background\nnucleus\nnucleolus\n")
-    pets = import_groups(source, tmp_path / "new")
+    pets = get_pets(tmp_path / "new", source)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["oxford-iiit-pet"]
     assert pets.classes == class_names("mask", pets) == ("background", "nucleus", "nucleolus")
     assert [pet.name for pet in pets.items[:5]] == ["A_tile-0", "A_tile-1", "A_tile-2", "A_tile-3", "B_tile-0"]
@@ -147,7 +146,7 @@ def test_imported_groups_lie_in_the_one_layout(source, tmp_path):
 
 
 def test_lists_hold_the_splits(source, tmp_path):
-    pets = import_groups(source, tmp_path / "new", seed=3)
+    pets = get_pets(tmp_path / "new", source, seed=3)
     groups = [pet.breed for pet in pets.items]
     for family, split in (("inside-groups", split_inside_groups), ("by-group", split_by_group)):
         expected = split(groups, 3)
@@ -159,12 +158,13 @@ def test_lists_hold_the_splits(source, tmp_path):
 
 
 def test_import_does_not_depend_on_the_order_of_the_file_system(source, tmp_path, monkeypatch):
-    first = import_groups(source, tmp_path / "one")
+    first = get_pets(tmp_path / "one", source)
     listed = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda path: iter(sorted(listed(path), reverse=True)))
-    second = import_groups(source, tmp_path / "two")
+    second = get_pets(tmp_path / "two", source)
     lists = [sorted((pets.folder / "annotations").rglob("*.txt")) for pets in (first, second)]
     assert len(lists[0]) == 10
+    assert first.fingerprint == second.fingerprint
     for one, two in zip(*lists, strict=True):
         assert one.read_bytes() == two.read_bytes()
 
@@ -191,55 +191,50 @@ def test_the_shell_takes_groups_from_wherever_they_lie(source, tmp_path, kind):
 
 
 def test_an_imported_set_is_imported_again_with_its_classes_and_splits(source, tmp_path):
-    first = import_groups(source, tmp_path / "one")
+    first = get_pets(tmp_path / "one", source)
     again = get_pets(tmp_path / "two", tmp_path / "one")
     assert again.classes == first.classes
     assert again.fingerprint == first.fingerprint
     assert np.array_equal(again.split("test", "inside-groups"), first.split("test", "inside-groups"))
 
 
-INDICES = np.array([[0, 1], [2, 255]], np.uint8)
+@pytest.mark.parametrize("groups", ["", "A", "AB"])
+@pytest.mark.parametrize(("images", "suffix"), [("images", ""), ("imgs", "_mask"), ("Images", "_mask")])
+def test_fewer_than_three_groups_are_split_inside_them(tmp_path, lab_home, groups, images, suffix):
+    source = draw_groups(tmp_path / "source", groups or "A", number=6)
+    for path in sorted((source / "masks").rglob("*.png")):
+        path.rename(path.with_name(f"{path.stem}{suffix}.png"))
+    if not groups:
+        for part in ("images", "masks"):
+            for path in (source / part / "A").iterdir():
+                path.rename(source / part / path.name)
+            (source / part / "A").rmdir()
+    (source / "images").rename(source / images)
+    pets = get_pets(tmp_path / "new", source)
+    assert list(pets.breeds.values()) == (list(groups) or ["all"])
+    assert pets.families() == ["official", "inside-groups"]
+    assert np.array_equal(pets.split("test"), pets.split("test", "inside-groups"))
+    parts = np.concatenate([pets.split(part) for part in PARTS])
+    assert sorted(parts.tolist()) == list(range(6 * max(1, len(groups))))
+    assert pets.trimap(pets.indices[f"{groups[:1] or 'all'}_tile-1"]).tolist() == [[1] * 15 + [0] * 15] * 20
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "I;16", "RGB"])
-def test_masks_of_every_kind_give_their_indices(source, tmp_path, mode):
-    stored = Image.fromarray(INDICES.astype(np.uint16) if mode == "I;16" else INDICES)
-    if mode == "P":
-        stored = Image.fromarray(INDICES, "P")
-        stored.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
-    if mode == "RGB":
-        stored = stored.convert("RGB")
-    stored = stored.resize((30, 20), Image.NEAREST)
-    path = source / "masks" / "A" / "tile_0.png"
-    stored.save(path)
-    with Image.open(path) as kept:
-        assert kept.mode == mode
-    expected = np.kron(INDICES, np.ones((10, 15), np.uint8))
-    assert np.array_equal(import_groups(source, tmp_path / "new").trimap(0), expected)
-
-
-def test_masks_of_one_bit_give_class_one(tmp_path, lab_home):
+@pytest.mark.parametrize("ending", ["PNG", "Jpeg", "bmp", "tif", "WEBP", "gif", "ppm"])
+def test_images_and_masks_of_any_ending_are_taken(tmp_path, lab_home, ending):
     source = draw_groups(tmp_path / "source", values=(0, 1))
-    for path in (source / "masks").rglob("*.png"):
-        with Image.open(path) as mask:
-            bits = Image.fromarray(np.asarray(mask) == 1)
-        bits.save(path)
-        assert bits.mode == "1"
-    pets = import_groups(source, tmp_path / "new")
-    assert pets.classes == ("background", "class 1")
-    assert np.unique(pets.trimap(1)).tolist() == [0, 1]
-
-
-def test_255_is_class_one_only_where_no_mask_holds_another_class(tmp_path, lab_home):
-    black_and_white = import_groups(draw_groups(tmp_path / "a", values=(255, 0)), tmp_path / "new-a")
-    assert black_and_white.classes == ("background", "class 1")
-    assert np.unique(black_and_white.trimap(0)).tolist() == [0, 1]
-    ignored = import_groups(draw_groups(tmp_path / "b", values=(255, 1)), tmp_path / "new-b")
-    assert np.unique(ignored.trimap(0)).tolist() == [0, 255]
-    source = draw_groups(tmp_path / "c", values=(255, 0))
-    (source / "classes.txt").write_text("background\none\ntwo\n")
-    with pytest.raises(LabError, match="no mask holds a class"):
-        import_groups(source, tmp_path / "new-c")
+    for path in sorted((source / "images").rglob("*.*")):
+        with Image.open(path) as image:
+            image.save(path.with_suffix(f".{ending}"))
+        path.unlink()
+    for path in sorted((source / "masks").rglob("*.*")):
+        if ending not in ("Jpeg", "WEBP"):  # lossy
+            with Image.open(path) as mask:
+                mask.save(path.with_suffix(f".{ending}"))
+            path.unlink() if ending != "png" else None
+    pets = get_pets(tmp_path / "new", source)
+    assert len(pets) == 12
+    assert check_pets(pets).problems == ()
+    assert [np.unique(pets.trimap(i)).tolist() for i in (0, 1)] == [[0], [0, 1]]
 
 
 def spoil_nothing_but(source: Path, fault: str) -> None:
@@ -251,10 +246,12 @@ def spoil_nothing_but(source: Path, fault: str) -> None:
             image.unlink()
         case "other size":
             Image.new("L", (29, 20)).save(mask)
-        case "colors":
-            Image.fromarray(np.random.default_rng(0).integers(0, 3, (20, 30, 3), dtype=np.uint8)).save(mask)
-        case "deep":
-            Image.fromarray(np.full((20, 30), 256, np.uint16)).save(mask)
+        case "photo":
+            Image.fromarray(np.arange(1800, dtype=np.uint8).reshape(20, 30, 3) // np.uint8([1, 2, 3])).save(mask)
+        case "two masks":
+            mask.with_name("tile_2_mask.PNG").write_bytes(mask.read_bytes())
+        case "folder":
+            (source / "images" / "B" / "more.png").mkdir()
         case "empty group":
             (source / "images" / "D").mkdir()
             (source / "masks" / "D").mkdir()
@@ -270,49 +267,45 @@ def spoil_nothing_but(source: Path, fault: str) -> None:
             (source / "images" / "B" / "notes.docx").write_text("nothing")
         case "loose":
             image.rename(source / "images" / "tile_2.png")
-        case "two groups":
-            for part in ("images", "masks"):
-                for path in (source / part / "C").iterdir():
-                    path.unlink()
-                (source / part / "C").rmdir()
+        case "HEIC":
+            (source / "images" / "B" / "tile_2.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0")
 
 
 @pytest.mark.parametrize(
     ("fault", "complaint"),
     [
-        ("no mask", r"images/B/tile_2\.png: the image has no mask masks/B/tile_2\.png"),
+        ("no mask", r"images/B/tile_2\.png: the image has no mask .*masks/B/tile_2\.png"),
         ("no image", r"masks/B/tile_2\.png: the mask has no image"),
         ("other size", r"images/B/tile_2\.png: the image is 30x20 pixels, its mask 29x20"),
-        ("colors", r"masks/B/tile_2\.png.*found RGB colors"),
-        ("deep", r"masks/B/tile_2\.png: class indices are 0 to 255, found 256 to 256"),
+        ("photo", r"masks/B/tile_2\.png: holds .*values"),
+        ("two masks", r"tile_2_mask\.PNG: tile_2\.png is a mask of the same image"),
+        ("folder", r"more\.png: is a folder"),
         ("empty group", r"images/D: the group is empty"),
         ("clash", r"tile_2\.png: would be called 'B_tile-2', and so would .*tile-2\.png"),
-        ("too few classes", r"tile_2\.png: holds the class index 2, but .*classes\.txt names 0 to 1"),
+        ("too few classes", r"classes\.txt: 2 names for 3 classes; the masks hold 0 .*, 1 .*, 2 "),
         ("damaged", r"images/B/tile_2\.png: the image is damaged"),
-        ("foreign", r"notes\.docx: expected a file that ends in \.jpg"),
+        ("foreign", r"notes\.docx: is no image"),
         ("loose", r"images/tile_2\.png: lies in no group"),
-        ("two groups", "2 groups.*at least 3"),
+        ("HEIC", r"tile_2\.heic: is a HEIC photo; export it"),
     ],
 )
 def test_a_faulty_source_is_refused_and_nothing_is_left(source, tmp_path, fault, complaint):
     spoil_nothing_but(source, fault)
     with pytest.raises(LabError, match=complaint):
-        import_groups(source, tmp_path / "new")
+        get_pets(tmp_path / "new", source)
     assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_data_that_are_there_are_not_replaced(source, tmp_path):
-    first = import_groups(source, tmp_path / "new")
-    with pytest.raises(LabError, match="there are data already"):
-        import_groups(source, tmp_path / "new", seed=1)
+    first = get_pets(tmp_path / "new", source)
+    with pytest.raises(LabError, match="there already"):
+        get_pets(tmp_path / "new", source, seed=1)
     assert open_pets(tmp_path / "new").fingerprint == first.fingerprint
 
 
 def test_another_layout_is_refused_by_both_names(tmp_path):
     (tmp_path / "other" / "images").mkdir(parents=True)
-    with pytest.raises(LabError, match="another data set"):
-        import_groups(tmp_path / "other", tmp_path / "new")
-    with pytest.raises(LabError, match=r"annotations/.*masks/<group>/.*another data set"):
+    with pytest.raises(LabError, match=r"annotations/.*masks/.*another data set"):
         get_pets(tmp_path / "new", tmp_path / "other")
 
 
@@ -320,7 +313,7 @@ def test_another_layout_is_refused_by_both_names(tmp_path):
 
 
 def test_imported_masks_reach_the_network_as_they_are(source, tmp_path):
-    pets = import_groups(source, tmp_path / "new")
+    pets = get_pets(tmp_path / "new", source)
     arrays = load_arrays(pets, 32)
     batch = next(iter(batch_loader(arrays, [np.array([1, 0, 6])])))
     _, masks = Preparation(pets, "mask", (0, 0, 0), (1, 1, 1))(batch)
@@ -329,7 +322,7 @@ def test_imported_masks_reach_the_network_as_they_are(source, tmp_path):
 
 
 def test_value_without_a_name_is_refused_with_file_and_value(source, tmp_path):
-    pets = import_groups(source, tmp_path / "new")
+    pets = get_pets(tmp_path / "new", source)
     Image.fromarray(np.full((20, 30), 7, np.uint8)).save(pets.trimap_path(2))
     for ask in (lambda: pets.trimap(2), lambda: load_arrays(pets, 32)):
         with pytest.raises(LabError, match=r"A_tile-2\.png.*3 classes.*0 to 2 and 255, found \[7\]"):
@@ -338,7 +331,7 @@ def test_value_without_a_name_is_refused_with_file_and_value(source, tmp_path):
 
 
 def test_shorter_list_of_classes_is_not_served_from_the_cache(source, tmp_path):
-    pets = import_groups(source, tmp_path / "new")
+    pets = get_pets(tmp_path / "new", source)
     load_arrays(pets, 32)
     (pets.folder / "annotations" / "classes.txt").write_text("background\nnucleus\n")
     fewer = open_pets(tmp_path / "new")
@@ -348,7 +341,7 @@ def test_shorter_list_of_classes_is_not_served_from_the_cache(source, tmp_path):
 
 
 def test_facts_count_the_classes(source, tmp_path):
-    pets = import_groups(source, tmp_path / "new")
+    pets = get_pets(tmp_path / "new", source)
     table = pet_table(pets, load_arrays(pets, 32))
     assert table["share of class 1"].tolist() == [0.0, 0.5, 0.0, 0.0] * 3
     assert table["empty"].tolist() == [True, False, False, True] * 3
@@ -367,4 +360,4 @@ def test_facts_count_the_classes(source, tmp_path):
 def test_damaged_list_of_classes_is_refused(source, tmp_path, content):
     (source / "classes.txt").write_text(content)
     with pytest.raises(LabError, match=r"classes\.txt"):
-        import_groups(source, tmp_path / "new")
+        get_pets(tmp_path / "new", source)

@@ -1,6 +1,8 @@
 """Getting data onto disk: whole or not at all, from whatever the user has."""
 
+import errno
 import io
+import os
 import shutil
 import tarfile
 import zipfile
@@ -76,9 +78,47 @@ def test_an_incomplete_copy_is_refused_by_the_first_missing_file(own_pets, tmp_p
     folder = own_pets()
     gone = sorted((folder / "images").iterdir())[1]
     gone.unlink()
-    with pytest.raises(LabError, match=rf"1 of 8 listed files are missing.*{gone.name}"):
+    with pytest.raises(LabError, match=rf"images: 1 of 4 listed files are missing.*{gone.name}"):
         get_pets(tmp_path / "new", folder)
     assert leftovers(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("ending", ["JPG", "jpeg", "png"])
+def test_images_of_other_endings_are_taken_and_renamed(own_pets, tmp_path, ending):
+    folder = own_pets()
+    first = open_pets(folder).image(1)
+    for path in sorted((folder / "images").iterdir()):
+        path.with_suffix(".mat").write_bytes(b"the official archive has some of these")
+        path.rename(path.with_suffix(f".{ending}"))
+    pets = get_pets(tmp_path / "new", folder)
+    assert np.array_equal(pets.image(1), first)
+    assert sorted({p.suffix for p in (pets.folder / "images").iterdir()}) == [".jpg"]
+    with pytest.raises(LabError, match=rf"\.jpg: the file is missing, but .*\.{ending} is there"):
+        _ = open_pets(folder).fingerprint
+
+
+def test_the_usual_ending_counts_where_a_name_has_two_images(own_pets, tmp_path):
+    folder = own_pets()
+    expected = open_pets(folder).fingerprint
+    for path in sorted((folder / "images").iterdir()):
+        path.with_suffix(".PNG").write_bytes(b"another")
+        path.with_suffix(".jpeg").write_bytes(b"another")
+    assert get_pets(tmp_path / "new", folder).fingerprint == expected
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_copy_with_folders_in_folders_of_their_name_is_taken(own_pets, tmp_path, kind):
+    folder = own_pets()
+    nested = tmp_path / "nested"
+    for part in ("images", "annotations"):
+        shutil.copytree(folder / part, nested / part / part)
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "nested.zip", "w") as file:
+            for path in nested.rglob("*.*"):
+                file.write(path, path.relative_to(nested))
+                file.writestr(f"__MACOSX/{path.relative_to(nested).with_name('._' + path.name)}", "junk")
+        nested = tmp_path / "nested.zip"
+    assert get_pets(tmp_path / "new", nested).fingerprint == open_pets(folder).fingerprint
 
 
 def test_another_data_set_is_refused(tmp_path):
@@ -116,6 +156,47 @@ def test_a_link_out_of_the_archive_is_refused(tmp_path):
         file.addfile(entry)
     with pytest.raises(LabError, match="outside"):
         get_pets(tmp_path / "new", tmp_path / "evil.tar")
+
+
+def zip_of(content: str, flag: int = 0, method: int = 0) -> bytes:
+    """A zip archive of one file, whose headers then name a flag and a compression method."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("a.txt", content)
+    data = bytearray(buffer.getvalue())
+    for start in (data.find(b"PK\3\4") + 6, data.find(b"PK\1\2") + 8):
+        data[start] |= flag
+        data[start + 2] |= method
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (zip_of("a", flag=1), "pets.zip: needs a password; unpack it yourself"),
+        (zip_of("a", method=9), "packed in a way that is not read here .*unpack it yourself"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(50), "packed in a way that is not read here .*unpack it yourself"),
+        (zip_of("a"), "another data set"),
+    ],
+)
+def test_an_archive_that_cannot_be_unpacked_is_one_sentence(tmp_path, content, cause):
+    (tmp_path / "pets.zip").write_bytes(content)
+    with pytest.raises(LabError, match=cause):
+        get_pets(tmp_path / "new", tmp_path / "pets.zip")
+    assert leftovers(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_a_full_disk_is_no_damaged_archive(own_pets, tmp_path, monkeypatch, kind):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+    (tmp_path / "pets.zip").write_bytes(zip_of("a"))
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(LabError, match=r"somewhere: No space left on device; free the disk"):
+        get_pets(tmp_path / "new", tmp_path / "pets.zip" if kind == "zip" else own_pets())
+    assert leftovers(tmp_path / "new") == []
 
 
 def test_data_that_are_there_are_neither_replaced_nor_fetched_again(own_pets, tmp_path):

@@ -264,7 +264,8 @@ def test_missing_file_is_named(own_pets, kind):
     pets = open_pets(own_pets())
     path = getattr(pets, kind)(1)
     path.unlink()
-    for ask in (lambda: pets.image(1), lambda: load_arrays(pets, 32), lambda: pets.fingerprint):
+    read = pets.image if kind == "image_path" else pets.trimap
+    for ask in (lambda: read(1), lambda: load_arrays(pets, 32), lambda: pets.fingerprint):
         with pytest.raises(LabError, match="the file is missing") as refused:
             ask()
         assert str(path) in str(refused.value)

@@ -129,7 +129,7 @@ def test_a_damaged_archive_is_one_sentence(fresh_home, small_archive, spoil):
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, fresh_home, small_archive):
     mounted(fresh_home, "600k")
     try:
-        with pytest.raises(LabError, match=r"dataset/sample: the sample could not be unpacked \(No space left.*free"):
+        with pytest.raises(LabError, match=r"dataset/sample: cannot be written \(No space left.*free the disk"):
             open_pets("sample")
         assert what_lies_in(fresh_home / "dataset") == []
     finally:
@@ -148,7 +148,7 @@ def test_a_read_only_home_gives_way_to_the_cache_folder_and_that_to_the_temporar
         assert sample.unpacked("sample") == tmp_path / "machine" / user / "sample"
         sample.shutil.rmtree(tmp_path / "machine")
         (tmp_path / "machine").write_text("another one")
-        with pytest.raises(LabError, match=r"Read-only file system.*nor in .*set LABKIT_HOME to a folder"):
+        with pytest.raises(LabError, match=r"Read-only file system.*, nor can .*set LABKIT_HOME to a folder"):
             open_pets("sample")
     finally:
         subprocess.run(["umount", str(fresh_home)], check=True)

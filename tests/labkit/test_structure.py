@@ -39,7 +39,7 @@ def test_a_part_of_labkit_imports_from_parts_to_its_left(path):
 def test_what_a_student_reads_is_an_evening_and_no_file_is_long():
     lines = {p.relative_to(PACKAGE).as_posix(): len(p.read_text().splitlines()) for p in FILES}
     assert max(lines.values()) <= 260
-    networks = {name: n for name, n in lines.items() if name.startswith("models/")}
+    networks = {name: n for name, n in lines.items() if name.startswith("models/") and name != "models/stages.py"}
     rest = lines["metrics.py"] + lines["training/loop.py"] + lines["training/losses.py"]
     # the lab's own networks; the reports', the paper's to the letter, torchvision's encoders, the speedrun's are extra
     extra = ("models/report_resnet34_unet.py", "models/paper_unet.py", "models/encoder_unet.py", "models/patch_unet.py")

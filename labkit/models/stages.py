@@ -1,0 +1,210 @@
+"""The networks' stages, as diagrams draw them and tables of costs list them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from itertools import zip_longest
+from typing import Literal
+
+from torch import nn
+
+from labkit.errors import LabError
+from labkit.models.attention_unet import AttentionGate, AttentionUNet, ReportGate
+from labkit.models.blocks import UpBilinear, UpInterpolated, UpTransposed
+from labkit.models.encoder_unet import ENCODERS, EncoderUNet
+from labkit.models.paper_unet import PaperUNet
+from labkit.models.patch_unet import PatchUNet
+from labkit.models.report_resnet34_unet import ReportResNet34UNet
+from labkit.models.resnet34_unet import LabDecoder, LabStage, ResNet34Encoder, ResNet34UNet, SymmetricDecoder
+from labkit.models.unet import UNet
+
+UPSAMPLING = {
+    UpTransposed: "up-convolution",
+    UpBilinear: "bilinear interpolation, 1×1 convolution",
+    UpInterpolated: "bilinear interpolation",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a network; it takes what the stage before it gave.
+
+    Attributes:
+        name: path of its module, such as `decoder.0`.
+        channels: of its output.
+        scale: 8 where the output's sides are an eighth of the image's.
+        kind: what it computes; steps that deserve a box of their own are separated, `max pool; double convolution`.
+        skip: name of an earlier stage whose output comes in, too, before the last step.
+        join: where the skip stands in the concatenation, or that it is added.
+        module: path of the module that ends the stage, where its name is not such a path.
+    """
+
+    name: str
+    channels: int
+    scale: int
+    kind: str
+    skip: str = ""
+    join: Literal["first", "last", "sum"] = "first"
+    module: str = ""
+
+
+def stage_at(stages: Sequence[Stage], path: str) -> Stage | None:
+    """The stage that the module at a path belongs to; the network itself, path "", ends its last stage."""
+    if not path:
+        return stages[-1]
+    return next((stage for stage in stages if f"{path}.".startswith(f"{stage.module or stage.name}.")), None)
+
+
+@singledispatch
+def network_stages(model: nn.Module) -> list[Stage]:
+    """The stages of a network in the order of the call, from the image to the logits.
+
+    A network of one's own is made known by `network_stages.register`.
+
+    Raises:
+        LabError: nobody has said what the stages of such a network are.
+    """
+    raise LabError(f"{type(model).__name__}: its stages are not known; tell them by network_stages.register")
+
+
+@network_stages.register
+def _(model: UNet) -> list[Stage]:
+    found: list[Stage] = []
+    for i, double in enumerate(model.encoder):
+        pooled = "max pool; " if i else ""
+        found.append(Stage(f"encoder.{i}", double[0].out_channels, 2**i, f"{pooled}double convolution"))
+    skips = found[::-1]
+    deepest = 2 ** len(skips)
+    found.append(Stage("bottleneck", model.bottleneck[0].out_channels, deepest, "max pool; double convolution"))
+    for i, (skip, up, double) in enumerate(zip(skips, model.ups, model.decoder, strict=True)):
+        found.append(Stage(f"ups.{i}", skip.channels, skip.scale, UPSAMPLING[type(up)]))
+        found.append(Stage(f"decoder.{i}", double[0].out_channels, skip.scale, "double convolution", skip.name))
+    return [*found, _head(model)]
+
+
+@network_stages.register
+def _(model: PaperUNet) -> list[Stage]:
+    first, *others = network_stages.dispatch(UNet)(model)
+    padded = replace(first, kind=f"mirror padding; {first.kind}")
+    return [padded, *others, Stage("output", model.head.out_channels, 1, "crop")]
+
+
+@network_stages.register
+def _(model: AttentionUNet) -> list[Stage]:
+    found: list[Stage] = []
+    plain = network_stages.dispatch(UNet)(model)
+    skips = {stage.name: stage.skip for stage in plain if stage.skip}
+    for stage in plain:
+        part, _, i = stage.name.partition(".")
+        if part == "ups":
+            gate = model.gates[int(i)]
+            channels = 1 if isinstance(gate, AttentionGate) else stage.channels
+            unsteered = isinstance(gate, ReportGate) and gate.as_printed
+            kind = "attention gate" if unsteered else "attention gate, gating signal"
+            found.append(Stage(f"gates.{i}", channels, stage.scale, kind, skips[f"decoder.{i}"]))
+        found.append(replace(stage, skip=f"gates.{i}") if part == "decoder" else stage)
+    return found
+
+
+@network_stages.register
+def _(model: ResNet34UNet) -> list[Stage]:
+    encoder = _resnet34(model.encoder)
+    make = _symmetric if isinstance(model.decoder, SymmetricDecoder) else _lab
+    return [*encoder, *make(model.decoder, encoder), _head(model)]
+
+
+@network_stages.register
+def _(model: ReportResNet34UNet) -> list[Stage]:
+    encoder, decoder = _resnet34(model.encoder), model.decoder
+    if isinstance(decoder, LabDecoder):  # report 000
+        return [*encoder, *_lab(decoder, encoder), _head(model)]
+    if hasattr(decoder, "bottleneck"):  # report 003
+        bottleneck = Stage(
+            "decoder.bottleneck",
+            decoder.bottleneck[0].conv2.out_channels,
+            2 * encoder[-1].scale,
+            "residual blocks, stride 2",
+        )
+        up = _symmetric(decoder.decoder, [*encoder[1:], bottleneck], "decoder.decoder")
+        enlarged = [Stage(f"decoder.enlarge.{i}", 64, up[-1].scale // 2 ** (i + 1), "up-convolution") for i in range(2)]
+        return [*encoder, bottleneck, *up, *enlarged, _head(model)]
+    up = []
+    for i, (stage, skip) in enumerate(zip(decoder.stages, encoder[-2::-1], strict=True)):
+        below = [*encoder, *up][-1].scale
+        kind = "up-convolution; 3×3 convolution" if skip.scale < below else "up-convolution, reduced; 3×3 convolution"
+        up.append(Stage(f"decoder.stages.{i}", stage.up.out_channels, skip.scale, kind, skip.name, "last"))
+    return [*encoder, *up, _head(model, scale=2), Stage("output", model.head.out_channels, 1, "bilinear interpolation")]
+
+
+@network_stages.register
+def _(model: EncoderUNet) -> list[Stage]:
+    name = model.encoder_name
+    blocks = "residual blocks" if name.startswith("resnet") else "inverted residual blocks"
+    blocks = "transformer blocks" if name == "swin_t" else blocks
+    encoder: list[Stage] = []
+    for i, (tap, channels) in enumerate(ENCODERS[name].items()):
+        scale = 2 ** (5 - len(ENCODERS[name]) + i + 1)  # the last is at 1/32
+        kind = f"{blocks}, stride {2 if encoder else scale}"
+        if tap == "relu":
+            encoder.append(Stage("encoder.stem", channels, scale, "7×7 convolution, stride 2", module="encoder.relu"))
+        else:
+            kind = "max pool; residual blocks" if tap == "layer1" else kind
+            encoder.append(Stage(f"encoder.{tap}", channels, scale, kind))
+    return [*encoder, *_symmetric(model.decoder, encoder), _head(model)]
+
+
+@network_stages.register
+def _(model: PatchUNet) -> list[Stage]:
+    convolution, patch, scale = model.stem[0], model.patch, model.patch
+    side = convolution.kernel_size[0]
+    down = [Stage("stem", convolution.out_channels, scale, f"{side}×{side} convolution, stride {patch}")]
+    for i, blocks in enumerate(model.encoder):
+        scale = patch * 2**i
+        kind = "residual blocks, stride 2" if i else "residual blocks"
+        down.append(Stage(f"encoder.{i}", blocks[-1].conv2.out_channels, scale, kind))
+    up, kind = [], "bilinear interpolation, 1×1 convolution; 3×3 convolution"
+    for i, skip in enumerate(down[-2:0:-1]):
+        up.append(Stage(f"decoder.{i}", skip.channels, skip.scale, kind, skip.name, "sum"))
+    classes = model.head.out_channels // patch**2
+    return [*down, *up, _head(model, scale=patch), Stage("output", classes, 1, "pixel shuffle")]
+
+
+def _head(model: nn.Module, scale: int = 1) -> Stage:
+    return Stage("head", model.head.out_channels, scale, "1×1 convolution (head)")
+
+
+def _resnet34(encoder: ResNet34Encoder) -> list[Stage]:
+    stem = encoder.conv1.out_channels
+    found = [Stage("encoder.stem", stem, 2, "7×7 convolution, stride 2", module="encoder.relu")]
+    pooled = isinstance(encoder.maxpool, nn.MaxPool2d)  # report 002 as coded has none
+    scale, kind = (4, "max pool; residual blocks") if pooled else (2, "residual blocks")
+    for i, blocks in enumerate((encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4), start=1):
+        found.append(Stage(f"encoder.layer{i}", blocks[-1].conv2.out_channels, scale, kind))
+        scale, kind = 2 * scale, "residual blocks, stride 2"
+    return found
+
+
+def _lab(decoder: LabDecoder, encoder: Sequence[Stage]) -> list[Stage]:
+    """Skip and stage meet at the coarser scale and go up together; the stem is no skip."""
+    lab = isinstance(decoder.stages[0], LabStage)
+    kind = "bilinear interpolation, " + ("3×3 convolution, attention" if lab else "double convolution")
+    center, scale = decoder.center[0] if lab else decoder.center.conv2, encoder[-1].scale
+    found = [Stage("decoder.center", center.out_channels, scale, "3×3 convolution" if lab else "residual blocks")]
+    for i, skip in enumerate([*encoder[:0:-1], None]):
+        found.append(
+            Stage(f"decoder.stages.{i}", decoder.channels, scale // 2, kind, skip.name if skip else "", "last")
+        )
+        scale //= 2
+    return found
+
+
+def _symmetric(decoder: SymmetricDecoder, features: Sequence[Stage], path: str = "decoder") -> list[Stage]:
+    *skips, bottom = features
+    found: list[Stage] = []
+    scale = bottom.scale
+    for i, (double, skip) in enumerate(zip_longest(decoder.stages, skips[::-1])):
+        scale //= 2
+        channels = double[0].out_channels
+        found.append(Stage(f"{path}.ups.{i}", channels, scale, "up-convolution"))
+        found.append(Stage(f"{path}.stages.{i}", channels, scale, "double convolution", skip.name if skip else ""))
+    return found
