@@ -1,17 +1,17 @@
 """What only notebooks, instructors and batch runs need: figures, checks of exercises, headless runs, sweeps."""
 
-<<<<<<< HEAD
 import importlib
 from typing import Any
 
 _FOUND_IN = {
+    "VARIANTS": "course.variants",
     "FeatureBrowser": "course.feature_browser",
     "new_figure": "labkit.curves",
     "read_record": "course.records",
     "show": "course.display",
     "show_source": "course.display",
 }
-__all__ = ["FeatureBrowser", "checks", "figures", "new_figure", "read_record", "show", "show_source"]
+__all__ = ["VARIANTS", "FeatureBrowser", "checks", "figures", "new_figure", "read_record", "show", "show_source"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,13 +21,3 @@ def __getattr__(name: str) -> Any:
     if name in _FOUND_IN:
         return getattr(importlib.import_module(_FOUND_IN[name]), name)
     return importlib.import_module(f"{__name__}.{name}")
-=======
-from course import checks, figures
-from course.display import show, show_source
-from course.feature_browser import FeatureBrowser
-from course.records import read_record
-from course.variants import VARIANTS
-from labkit.curves import new_figure
-
-__all__ = ["VARIANTS", "FeatureBrowser", "checks", "figures", "new_figure", "read_record", "show", "show_source"]
->>>>>>> main
