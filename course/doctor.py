@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ import typer
 
 from labkit.cli.shell import Data, shown_path, some_of
 from labkit.errors import LabError
-from labkit.files import home
+from labkit.files import PARTIAL, home
 
 PYTHON = shlex.quote(shown_path(sys.executable))
 
@@ -26,9 +27,7 @@ def doctor(data: Data = "sample", as_json: Annotated[bool, typer.Option("--json"
 
     `note` works but should be known; with something `broken` the exit status is 1.
 
-    Examples:
-
-    `course doctor`; `course doctor --data pets --json`
+    Examples: `course doctor`; `course doctor --data pets --json`
     """
     checks = {"versions": versions, "devices": devices, "disk": disk, "kernel": kernel, "data": data_sets, "runs": runs}
     rows = []
@@ -103,6 +102,9 @@ def disk(data: str) -> Iterator[tuple[str, str, str]]:
             do = "export TMPDIR=$HOME/tmp" if name == "TMPDIR" else "export LABKIT_HOME=FOLDER"
         level = "broken" if error or free < 0.5 else "note" if free < 5 else "ok"
         yield level, f"{name}: {free:.1f} GiB free at {where}{error}", do if level != "ok" else ""
+    left = [p for end in (".*-fetching", "*/.importing-*", f"**/{PARTIAL}*") for p in (home() / "dataset").glob(end)]
+    if dead := [shown_path(path) for path in left if path.stat().st_mtime < time.time() - 86400]:  # others may be used
+        yield "note", f"left half-done by something that was killed: {some_of(dead)}", shlex.join(["rm", "-r", *dead])
 
 
 def kernel(data: str) -> Iterator[tuple[str, str, str]]:
@@ -111,11 +113,10 @@ def kernel(data: str) -> Iterator[tuple[str, str, str]]:
 
     spec = KernelSpecManager().get_all_specs().get("python3", {"spec": {"argv": ["none"]}})
     program, do = spec["spec"]["argv"][0], f"{PYTHON} -m ipykernel install --sys-prefix --name python3"
-    if re.fullmatch(r"python[\d.]*", program) or Path(program).parent == Path(sys.executable).parent:
-        yield "ok", "python3: this Python", ""
-    else:
-        missing = "" if shutil.which(program) else ", which is not there; notebooks cannot run"
-        yield "broken" if missing else "note", f"python3: another Python, {program}{missing}", do
+    own = re.fullmatch(r"python[\d.]*", program) or Path(program).parent == Path(sys.executable).parent
+    missing = "" if own or shutil.which(program) else ", which is not there; notebooks cannot run"
+    told = "this Python" if own else f"another Python, {program}{missing}"
+    yield "ok" if own else "broken" if missing else "note", f"python3: {told}", "" if own else do
 
 
 def data_sets(data: str) -> Iterator[tuple[str, str, str]]:
@@ -146,5 +147,4 @@ def runs(data: str) -> Iterator[tuple[str, str, str]]:
         if done < recipe.training.epochs and not recipe.training.patience:  # which may have ended it early
             do = f"labkit train {where}/recipe.toml --run {where} --data {names.get(recipe.data.fingerprint, 'FOLDER')}"
             unfinished.append(("note", f"{where}: {done} of {recipe.training.epochs} epochs", f"{do} --resume"))
-    yield "ok", f"{shown_path(home() / 'runs')}: {len(unfinished)} unfinished runs (or in training now)", ""
-    yield from unfinished[:3]
+    yield from [("ok", f"{len(unfinished)} unfinished runs (or in training now)", ""), *unfinished[:3]]

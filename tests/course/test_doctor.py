@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from course import doctor
+from labkit.files import PARTIAL
 from labkit.training import Recipe, epochs, open_run
 from tests.conftest import draw_pets
 
@@ -94,6 +95,7 @@ mkdir {folder}/tmp
 {spoil}
 LABKIT_HOME={folder} TMPDIR={folder}/tmp {python} -c '
 from course import doctor
+from labkit.files import PARTIAL
 print("|".join(next(doctor.disk("sample"))))'
 """
 
@@ -126,6 +128,17 @@ def test_a_home_that_is_not_there_is_named(tmp_path, monkeypatch):
     assert one(doctor.disk, "LABKIT_HOME is")[::2] == ("broken", "unset LABKIT_HOME")
 
 
+@pytest.mark.parametrize("name", [f"{PARTIAL}sample-x1y2", "pets/.importing-ab", f"cache/{PARTIAL}ab-64-c"])
+def test_what_was_left_half_done_is_named_unless_it_may_be_at_work(own_home, name):
+    left = own_home / "dataset" / name
+    (left / "images").mkdir(parents=True)
+    assert not [finding for finding in doctor.disk("sample") if "half-done" in finding[1]]
+    os.utime(left, (1e9, 1e9))
+    level, _, do = one(doctor.disk, f"left half-done by something that was killed: lab/dataset/{name}")
+    subprocess.run(do, shell=True, check=True)
+    assert (level, left.exists()) == ("note", False)
+
+
 def test_data_that_are_not_there_or_damaged_are_named(own_home):
     assert [level for level, *_ in doctor.data_sets("sample")] == ["ok", "ok"]
     level, _, do = one(doctor.data_sets, f"{own_home}/dataset/pets: no images/", "pets")
@@ -154,7 +167,7 @@ def test_an_unfinished_run_is_named_and_the_command_finishes_it(own_home):
     out = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, env=os.environ)
     assert out.returncode == 0, out.stderr
     assert open_run(run).history()["epoch"].tolist() == [1, 2, 3]
-    assert [text for _, text, _ in doctor.runs("sample")] == ["lab/runs: 0 unfinished runs (or in training now)"]
+    assert [text for _, text, _ in doctor.runs("sample")] == ["0 unfinished runs (or in training now)"]
 
 
 @pytest.mark.parametrize(
