@@ -54,8 +54,8 @@ def trained(width: int, epochs: int, pets: Pets) -> Run:
     recipe = load_recipe("quick").changed(model={"width": width}, training={"epochs": epochs})
     done = open_run(folder).history() if (folder / "history.csv").is_file() else []
     if len(done) < epochs:
-        for record in fit(recipe, pets, folder, device="cpu", resume=len(done) > 0):
-            print(f"width {width}: {record}", flush=True)
+        print(f"width {width}", flush=True)
+        fit(recipe, pets, folder, device="cpu", resume=len(done) > 0)
     return open_run(folder)
 
 

@@ -26,8 +26,8 @@ from benchmarks.scaling import private_mb
 from benchmarks.timing import machine
 from labkit.data import (
     Augment,
+    BatchTransform,
     Pets,
-    Preparation,
     batch_indices,
     batch_loader,
     get_pets,
@@ -115,7 +115,7 @@ def measure_step(pets: Pets, width: int, batch_size: int, size: int, scale: Scal
     recipe = resolve(recipe, pets, "cpu")
     model = build_network(recipe).to(memory_format=torch.channels_last).train()
     optimizer, loss = build_optimizer(model, recipe.training), LOSSES[recipe.training.loss]
-    prepare = Preparation(pets, "foreground", recipe.data.mean, recipe.data.std)
+    prepare = BatchTransform(pets, "foreground", recipe.data.mean, recipe.data.std)
     warm, rounds, times = 3, 2 * scale.rounds + 1, []
     loader = batch_loader(load_arrays(pets, scale.array_size), batches_of(pets, warm + rounds, batch_size))
     seconds_of(loader)  # a second epoch finds the file's pages in memory

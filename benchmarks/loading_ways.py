@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from labkit.data import Arrays, Augment, Pets, Preparation, batch_loader, load_arrays
+from labkit.data import Arrays, Augment, BatchTransform, Pets, batch_loader, load_arrays
 
 MEAN, STD = (0.47, 0.44, 0.39), (0.26, 0.26, 0.27)
 opened_arrays = functools.cache(load_arrays)
@@ -61,7 +61,7 @@ def array_way(
     pets: Pets, size: int, augment: Augment | None, batches: Sequence[np.ndarray], workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Normalized images and masks of each batch, from the array file."""
-    prepare = Preparation(pets, "foreground", MEAN, STD)
+    prepare = BatchTransform(pets, "foreground", MEAN, STD)
     for batch in batch_loader(opened_arrays(pets, size), batches, workers):
         yield prepare(batch, augment, seed=0, epoch=1)
 

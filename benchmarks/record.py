@@ -9,7 +9,7 @@ import pandas as pd
 from benchmarks.timing import device_in_words
 from labkit.files import home, write_text
 from labkit.models import count_parameters
-from labkit.training import build_network, open_run
+from labkit.training import open_run
 
 
 def rows(path: Path, note: str) -> list[dict]:
@@ -20,7 +20,7 @@ def rows(path: Path, note: str) -> list[dict]:
     made = {
         "recipe": path.resolve().name,
         "network": run.recipe.model.name,
-        "parameters": count_parameters(build_network(run.recipe)),
+        "parameters": count_parameters(run.model()),
         "epochs": len(history),
         "train_minutes": round(history["seconds"].sum() / 60, 1),
         "best_valid_dice": round(history["valid_dice"].max(), 4),

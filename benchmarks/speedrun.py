@@ -25,7 +25,7 @@ from benchmarks.timing import machine
 from labkit.data import load_arrays, open_pets
 from labkit.files import home, write_text
 from labkit.models import count_parameters
-from labkit.training import Recipe, build_network, choose_device, fit, load_recipe, parse_recipe, resolve
+from labkit.training import Recipe, build_network, choose_device, epochs, load_recipe, parse_recipe, resolve
 
 GOALS = {"0.90": "speedrun-90", "0.92": "speedrun-92", "0.93": "speedrun-93"}
 """Validation Dice -> recipe."""
@@ -85,7 +85,7 @@ def train_here(path: str, data: str, device: str) -> None:
     report(phase="arrays")
     resolved = resolve(recipe, pets, device)
     report(phase="set-up", precision=resolved.training.precision, parameters=count_parameters(build_network(resolved)))
-    for record in fit(recipe, pets, device=device):
+    for record in epochs(recipe, pets, device=device):
         report(
             phase="epoch",
             epoch=record.epoch,

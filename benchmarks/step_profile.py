@@ -21,7 +21,7 @@ from benchmarks.throughput import batch_size, keep, rounded
 from benchmarks.timing import empty_compiler_cache, interleaved, machine, seconds, spread
 from benchmarks.ways import NETWORKS
 from course.variants import VARIANTS
-from labkit.data import Pets, Preparation, batch_indices, batch_loader, load_arrays, open_pets
+from labkit.data import BatchTransform, Pets, batch_indices, batch_loader, load_arrays, open_pets
 from labkit.files import home
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask
 from labkit.models import CBAM, AttentionGate
@@ -69,7 +69,9 @@ class WholeStep:
         self.optimizer = build_optimizer(self.model, self.table)
         self.schedule = build_schedule(self.optimizer, self.table, steps=10_000)
         self.average = build_average(self.model, self.table.ema)
-        self.prepare = Preparation(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, device)
+        self.prepare = BatchTransform(
+            pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, device
+        )
         indices = pets.split("train")
         self.arrays = load_arrays(pets, size)
         self.batch = (indices.repeat(-(-batch // len(indices))))[:batch]

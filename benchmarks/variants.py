@@ -14,7 +14,7 @@ from benchmarks.timing import device_in_words
 from labkit.data import open_pets
 from labkit.files import home, write_text
 from labkit.models import ENCODERS, count_parameters
-from labkit.training import build_network, environment, fit, load_recipe, resolve
+from labkit.training import build_network, environment, epochs, load_recipe, resolve
 
 VARIANTS: dict[str, tuple[str, dict]] = {
     "report-000-resnet34-unet": ("report-000-resnet34-unet", {}),
@@ -48,7 +48,7 @@ def train_once(label: str) -> dict:
         training={"epochs": 1, "batch_size": 16, "seed": 0, "ema": 0.0},
     )
     pets = open_pets("pets")
-    (record,) = fit(recipe, pets)
+    (record,) = epochs(recipe, pets)
     resolved = resolve(recipe, pets)
     facts = environment(torch.device(resolved.training.device))
     return {

@@ -4,14 +4,15 @@ import importlib
 from typing import Any
 
 _FOUND_IN = {
-    "VARIANTS": "course.variants",
     "FeatureBrowser": "course.feature_browser",
     "new_figure": "labkit.curves",
     "read_record": "course.records",
     "show": "course.display",
     "show_source": "course.display",
+    "stage_table": "course.stages",
+    "VARIANTS": "course.variants",
 }
-__all__ = ["VARIANTS", "FeatureBrowser", "checks", "figures", "new_figure", "read_record", "show", "show_source"]
+__all__ = [*_FOUND_IN, "checks", "figures"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,3 +7,9 @@ class LabError(ValueError):
 
 class Interrupted(KeyboardInterrupt):
     """The user stopped a training; the message says what is kept and how to go on."""
+
+
+def some_of(names: list[str], most: int = 4) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -12,7 +12,7 @@ from labkit.data import open_pets
 from labkit.errors import LabError
 from labkit.files import RUN_LOCK, clear_run_folder, write_text
 from labkit.models import count_parameters
-from labkit.training import build_network, fit, open_run, parse_recipe, write_json
+from labkit.training import epochs, open_run, parse_recipe, write_json
 
 TOPIC = "labkit-epochs"  # where workers tell of their epochs
 _one_at_a_time = threading.Lock()  # trainings in threads of one process would share their random numbers
@@ -66,7 +66,7 @@ def run_job(job: Job) -> dict[str, Any]:
             if job.notebook:
                 _train_in_notebook(job)
             else:
-                for epoch in fit(recipe, pets, run, device=job.device, resume=True):
+                for epoch in epochs(recipe, pets, run, device=job.device, resume=True):
                     worker.log_event(TOPIC, told | {"epoch": epoch.epoch})
         opened = open_run(run)
         summary = evaluate(opened, pets, job.split, device=job.device).summary
@@ -77,7 +77,7 @@ def run_job(job: Job) -> dict[str, Any]:
             "split": job.split,
             **{measure: summary[measure] for measure in ("dice_per_image", "dice_pooled")},
             "seconds": round(float(opened.history()["seconds"].sum()), 1),
-            "parameters": count_parameters(build_network(opened.recipe)),
+            "parameters": count_parameters(opened.model()),
         }
         write_json(run / "result.json", {"asked": job.recipe, "row": row})
         return row

@@ -11,8 +11,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path
 from torch import nn
 
-from labkit.analysis import stage_costs
-from labkit.models import count_parameters, network_stages
+from course.stages import network_stages, stage_table
+from labkit.models import count_parameters
 from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 
 WIDTH, MARGIN, CLEAR = 8.5, 0.36, 0.03  # inches: of the figure; left and right of the drawing; from a box to an arrow
@@ -98,7 +98,7 @@ def architecture(model: nn.Module, size: int = 128, in_channels: int = 3) -> Fig
 def _boxes(model: nn.Module, size: int, in_channels: int) -> tuple[list[Box], int]:
     """A box for every step of every stage; a skip joins the box before the stage's last step. And the multiply-adds."""
     boxes, sources = [Box("", [(in_channels, False)], 0, size)], {}
-    table = stage_costs(model, size, in_channels)
+    table = stage_table(model, size, in_channels)
     for stage, side_in, side in zip(network_stages(model), table["height_in"], table["height"], strict=True):
         if stage.kind.startswith("attention gate"):
             sources[stage.name] = sources[stage.skip][0], True, boxes[-1] if "signal" in stage.kind else None
@@ -178,21 +178,21 @@ def _corners(a: Box, b: Box) -> list[tuple[float, float]]:
     return [(a.x, below), (a.x, b.y), (end, b.y)] if b.level > a.level else [(start, a.y), (b.x, a.y), (b.x, bottom)]
 
 
-def _arrow(points: Sequence[tuple[float, float]], color: object, **style: object) -> FancyArrowPatch:
-    style = {"lw": 1.6, "color": color, "capstyle": "butt", "joinstyle": "miter", "mutation_scale": 8} | style
+def _arrow(points: Sequence[tuple[float, float]], color: object) -> FancyArrowPatch:
+    style = {"lw": 1.6, "color": color, "capstyle": "butt", "joinstyle": "miter", "mutation_scale": 8}
     return FancyArrowPatch(path=Path(points), arrowstyle="-|>,head_width=0.35,head_length=0.9", **style)
 
 
 def _draw_skip(axes: Axes, a: Box, b: Box, boxes: Sequence[Box]) -> None:
-    start, end, y = a.ends[1], b.ends[0], a.y
+    start, end, y = a.ends[1], b.ends[0] - 0.05, a.y
     points = [(start, y), (end, y)]
     if boxes.index(b) == boxes.index(a) + 1:
         points = [(x, y + 0.2 * a.height) for x, _ in points]  # above the arrow
     elif any(box.y == y and a.column < box.column < b.column for box in boxes):  # over their heads
         over, y = a.ends[3] + 0.07, y + 0.3 * a.height
         points = [(start, y), (start + 0.06, y), (start + 0.06, over), (end - 0.11, over), (end - 0.11, y), (end, y)]
-    axes.add_patch(_arrow(points, DASHED, linestyle=(0, (4, 2)), lw=1.2))
-    x = end - 0.26
+    axes.plot(*zip(*points, strict=True), "--", color=DASHED, lw=1.2, marker=">", ms=7, mew=0, markevery=[-1])
+    x = end - 0.21
     if b.signal:  # rises between its box and the one before
         left, before, level = b.signal.ends[0], boxes[boxes.index(b.signal) - 1], b.signal.y + 0.28 * b.signal.height
         x = min(x, 0.6 * left + 0.4 * before.ends[1])

@@ -61,7 +61,7 @@ class LiveCurves:
         self.handle = None
 
     def follow(self, records: Iterable[Epoch]) -> Iterator[Epoch]:
-        """Draw each record of `fit` as it comes and hand it on; says at the end how the training ended."""
+        """Draw each record of `epochs` as it comes and hand it on; says at the end how the training ended."""
         for record in records:
             self.add(record)
             yield record

@@ -1,4 +1,4 @@
-"""Room 05: run folder -> predictions -> tables."""
+"""Analysis: run folder -> predictions -> tables."""
 
 from labkit.analysis.cases import case_masks, error_by_distance, probabilities
 from labkit.analysis.costs import NetworkCosts, latency, network_costs, stage_costs

@@ -1,4 +1,4 @@
-"""Single images: their masks for pictures, their probabilities, and where in them the mistakes lie."""
+"""Single images: their masks for figures, their probabilities, and where in them the mistakes lie."""
 
 from collections.abc import Iterable
 
@@ -58,16 +58,16 @@ def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, rea
     Returns:
         Columns `distance, pixels, errors`.
     """
-    pixels, errors = torch.zeros(2 * reach + 2), torch.zeros(2 * reach + 2)
+    pixels, errors = torch.zeros(2, 2 * reach + 2, dtype=torch.int64)
     for logits, masks, _ in predict_batches(predictor, pets, indices):
         kept, truth = masks != IGNORED, (masks > 0) & (masks != IGNORED)
         band = _steps_outside(truth, reach) - _steps_outside(~truth, reach) - truth.long()
         index = (band + reach + 1)[kept].flatten().cpu()
-        wrong = ((predicted_mask(logits) > 0) != truth)[kept].float().cpu()
+        wrong = ((predicted_mask(logits) > 0) != truth)[kept].cpu()
         pixels += torch.bincount(index, minlength=2 * reach + 2)
-        errors += torch.bincount(index, wrong, minlength=2 * reach + 2)
+        errors += torch.bincount(index[wrong], minlength=2 * reach + 2)
     distances = np.arange(-reach - 1, reach + 1)
-    return pd.DataFrame({"distance": distances, "pixels": pixels.long().numpy(), "errors": errors.long().numpy()})
+    return pd.DataFrame({"distance": distances, "pixels": pixels.numpy(), "errors": errors.numpy()})
 
 
 def _steps_outside(region: torch.Tensor, reach: int) -> torch.Tensor:

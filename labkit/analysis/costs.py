@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -13,8 +14,38 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from labkit.errors import LabError
-from labkit.models import Stage, count_parameters, network_stages, stage_at
+from labkit.models import count_parameters
 from labkit.training import autocast
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a network; it takes what the stage before it gave.
+
+    Attributes:
+        name: path of its module, such as `decoder.0`.
+        channels: of its output.
+        scale: 8 where the output's sides are an eighth of the image's.
+        kind: what it computes; steps that deserve a box of their own are separated, `max pool; double convolution`.
+        skip: name of an earlier stage whose output comes in, too, before the last step.
+        join: where the skip stands in the concatenation, or that it is added.
+        module: path of the module that ends the stage, where its name is not such a path.
+    """
+
+    name: str
+    channels: int
+    scale: int
+    kind: str
+    skip: str = ""
+    join: Literal["first", "last", "sum"] = "first"
+    module: str = ""
+
+
+def stage_at(stages: Sequence[Stage], path: str) -> Stage | None:
+    """The stage that the module at a path belongs to; the network itself, path "", ends its last stage."""
+    if not path:
+        return stages[-1]
+    return next((stage for stage in stages if f"{path}.".startswith(f"{stage.module or stage.name}.")), None)
 
 
 @dataclass(frozen=True)
@@ -46,8 +77,8 @@ def network_costs(model: nn.Module, size: int = 128, in_channels: int = 3) -> Ne
     return NetworkCosts(count_parameters(model), whole["multiply_adds"], whole["activation_bytes"], weights)
 
 
-def stage_costs(model: nn.Module, size: int = 128, in_channels: int = 3) -> pd.DataFrame:
-    """What each stage of `network_stages` costs, in the order of the call; columns add up to `network_costs`.
+def stage_costs(model: nn.Module, stages: Sequence[Stage], size: int = 128, in_channels: int = 3) -> pd.DataFrame:
+    """What each of a network's stages costs, in the order of the call; columns add up to `network_costs`.
 
     What a network computes between two stages (poolings, concatenations) counts for the later one.
 
@@ -56,9 +87,9 @@ def stage_costs(model: nn.Module, size: int = 128, in_channels: int = 3) -> pd.D
         its module), `parameters, multiply_adds, activation_mib`.
 
     Raises:
-        LabError: the network does not take such an image, or its stages are not known.
+        LabError: the network does not take such an image.
     """
-    table = pd.DataFrame(_measured(model, network_stages(model), size, in_channels))
+    table = pd.DataFrame(_measured(model, stages, size, in_channels))
     table["activation_mib"] = table.pop("activation_bytes") / 2**20
     return table
 

@@ -1,4 +1,4 @@
-"""A run's scores on one part of a split, image by image: the only place where test images are met."""
+"""A run's scores on one part of a split, image by image: the only place where test images are used."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from labkit.analysis.predictions import Predictor, Watch, load_predictor, predict_batches
+from labkit.analysis.predictions import Predictor, Progress, load_predictor, predict_batches
 from labkit.data import SPECIES, Pets, mask_from_trimap
-from labkit.errors import LabError
+from labkit.errors import LabError, some_of
 from labkit.files import write_text
 from labkit.metrics import (
     IGNORED,
@@ -52,7 +52,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "auto",
     keep: bool = True,
-    watch: Watch = iter,
+    progress: Progress = iter,
 ) -> Evaluation:
     """Score a run and keep the result in its folder (nothing is kept for a weights file alone).
 
@@ -66,7 +66,7 @@ def evaluate(
         precision: `auto`, `float32` or `bfloat16`.
         keep: write `summary.json`, `images.csv`, `classes.csv` (see `class_table`) and `confusion.csv` into the run
             folder, in the folder that `evaluation_folder` names.
-        watch: wraps the batches, such as `tqdm`.
+        progress: wraps the batches, such as `tqdm`.
 
     Raises:
         LabError: there is no such split, it holds images that the run was trained on, or the data have other classes.
@@ -76,10 +76,9 @@ def evaluate(
     family, _, part = split.rpartition("/")
     family = family or run.recipe.data.split
     indices = pets.split(part, family)
-    if part != "train":
-        _refuse_trained_images(run, pets, family, part, indices)
+    _refuse_trained_images(run, pets, family, part, indices)
     predictor = load_predictor(run, device, precision)
-    result = score(predictor, pets, indices, scored_at, threshold, watch)
+    result = score(predictor, pets, indices, scored_at, threshold, progress)
     label = {"data": pets.label, "fingerprint": pets.fingerprint}
     label |= {"split": part if family == "official" else f"{family}/{part}"}
     label |= {"threshold": threshold, "precision": predictor.precision}
@@ -110,7 +109,12 @@ def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
 
 
 def score(
-    predictor: Predictor, pets: Pets, indices: np.ndarray, scored_at: str, threshold: float = 0.5, watch: Watch = iter
+    predictor: Predictor,
+    pets: Pets,
+    indices: np.ndarray,
+    scored_at: str,
+    threshold: float = 0.5,
+    progress: Progress = iter,
 ) -> Evaluation:
     """Summary, per-image table and confusion of the images at `indices` (see `evaluate`)."""
     recipe = predictor.recipe
@@ -118,7 +122,7 @@ def score(
     classes = len(predictor.class_names(pets))
     counts, weighted, order, shares = [], [], [], []
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    for logits, masks, where in predict_batches(predictor, pets, indices, batch_size, watch):
+    for logits, masks, where in predict_batches(predictor, pets, indices, batch_size, progress):
         # loss and soft Dice are of the whole batch, hence at the input size
         weighted.append((len(where), loss(logits, masks).item(), soft_dice(logits, masks).item()))
         if scored_at == "input":
@@ -127,7 +131,7 @@ def score(
             pairs = [_at_original_size(predictor, pets, logits[i : i + 1], p, threshold) for i, p in enumerate(where)]
         for prediction, truth in pairs:
             counts.append(overlap_counts(prediction, truth, classes).cpu())
-            shares.append(((truth > 0) & (truth != IGNORED)).float().mean((1, 2)).cpu())
+            shares.append(((truth > 0) & (truth != IGNORED)).cpu().double().mean((1, 2)))
             confusion += confusion_matrix(prediction, truth, classes).cpu()
         order.append(where)
     counts, order = torch.cat(counts), torch.cat(order).numpy()
@@ -157,7 +161,7 @@ def image_table(pets: Pets, indices: np.ndarray, counts: torch.Tensor, shares: t
             "species": [SPECIES[pet.species] for pet in items],
             "dice": per_image(dice_score, counts).numpy(),
             "iou": per_image(iou_score, counts).numpy(),
-            "foreground": shares.double().numpy(),
+            "foreground": shares.numpy(),
         }
     )
 
@@ -214,11 +218,11 @@ def _at_original_size(predictor: Predictor, pets: Pets, logits: torch.Tensor, in
 
 def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, indices: np.ndarray) -> None:
     trained_on = run.recipe.data.split
-    if family == trained_on or trained_on not in pets.families():
+    if (family, part) == (trained_on, "train") or trained_on not in pets.families():
         return
-    seen = np.intersect1d(indices, pets.split("train", trained_on))
-    if len(seen):
+    trained = set(pets.parts(trained_on).get("train", ()))
+    if seen := [pets.items[index].name for index in indices if pets.items[index].name in trained]:
         raise LabError(
-            f"{len(seen)} of the {len(indices)} images of {family}/{part} are training images of this run "
-            f"(split {trained_on!r}); a score on them would say nothing"
+            f"{len(seen)} of the {len(indices)} images of {family}/{part} are training images of this run (split "
+            f"{trained_on!r}: {some_of(seen)}); a score on them would say nothing"
         )

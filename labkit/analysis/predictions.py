@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from labkit.data import (
+    BatchTransform,
     Pets,
-    Preparation,
     batch_indices,
     batch_loader,
     class_names,
@@ -26,7 +26,7 @@ from labkit.metrics import foreground_logit, predicted_mask, resize_logits
 from labkit.painting import CLASS_COLORS
 from labkit.training import Recipe, Run, autocast, choose_device, choose_precision
 
-Watch = Callable[[Iterable], Iterable]
+Progress = Callable[[Iterable], Iterable]
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Predictor:
             )
         return names
 
-    def preparation(self, pets: Pets) -> Preparation:
+    def batch_transform(self, pets: Pets) -> BatchTransform:
         """The run's own normalization and target for a data set."""
-        return Preparation(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, self.device)
+        return BatchTransform(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, self.device)
 
     def image_logits(self, image: np.ndarray) -> Tensor:
-        """Logits `float32 [C, H, W]` of one picture `uint8 [H, W, 3]`, upsampled to its own size."""
+        """Logits `float32 [C, H, W]` of one image `uint8 [H, W, 3]`, upsampled to its own size."""
         size = self.recipe.data.image_size
         pixels = torch.from_numpy(resize_image(image, (size, size)).copy()).to(self.device)
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in self._scale())
@@ -82,12 +82,12 @@ def load_predictor(run: Run, device: str = "auto", precision: str = "auto") -> P
 
 
 def predict_batches(
-    predictor: Predictor, pets: Pets, indices: np.ndarray, batch_size: int = 32, watch: Watch = iter
+    predictor: Predictor, pets: Pets, indices: np.ndarray, batch_size: int = 32, progress: Progress = iter
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Logits `[B, C, S, S]`, masks `[B, S, S]` and indices `[B]`, batch by batch, at the recipe's size."""
     arrays = load_arrays(pets, predictor.recipe.data.image_size)
-    prepare = predictor.preparation(pets)
-    for batch in watch(batch_loader(arrays, batch_indices(indices, batch_size))):
+    prepare = predictor.batch_transform(pets)
+    for batch in progress(batch_loader(arrays, batch_indices(indices, batch_size))):
         images, masks = prepare(batch)
         yield predictor.logits(images), masks, batch.indices
 
@@ -119,7 +119,7 @@ def predict_files(
     out: Path,
     threshold: float = 0.5,
     probabilities: bool = False,
-    watch: Watch = iter,
+    progress: Progress = iter,
 ) -> Iterator[Path]:
     """Write a mask for each image file: `<out>/<name>.png`, at the image's own size, 0 and 255.
 
@@ -132,7 +132,7 @@ def predict_files(
         out: the folder; made when missing.
         threshold: probability above which a pixel is foreground.
         probabilities: write `<name>-probability.png` too, probability 0 to 1 as 0 to 255.
-        watch: wraps the files, such as `tqdm`.
+        progress: wraps the files, such as `tqdm`.
 
     Raises:
         LabError: a file is missing or no image; a mask would replace an image, another mask, or a file that labkit has
@@ -143,7 +143,7 @@ def predict_files(
     files, out = image_files(images), Path(out)
     kinds = ("", "-probability") if probabilities else ("",)
     check_targets((out / f"{path.stem}{kind}.png" for path in files for kind in kinds), files)
-    for path in watch(files):
+    for path in progress(files):
         logits = predictor.image_logits(read_image(path))[None]
         mask = predicted_mask(logits, threshold)[0].cpu().numpy().astype(np.uint8)
         target = out / f"{path.stem}.png"

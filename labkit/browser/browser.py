@@ -41,7 +41,7 @@ class Browser(widgets.VBox):
         self.predictor, self.pets, self.indices = predictor, pets, np.asarray(indices)
         self.names = predictor.class_names(pets)
         self.arrays = load_arrays(pets, predictor.recipe.data.image_size)
-        self.prepare = predictor.preparation(pets)
+        self.prepare = predictor.batch_transform(pets)
         self.seen = lru_cache(maxsize=256)(self._see)
         wide = {"style": {"description_width": "5.5em"}, "layout": {"width": "26em"}}
         self.image = widgets.IntSlider(0, 0, len(self.indices) - 1, description="image", **wide)

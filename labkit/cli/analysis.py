@@ -36,7 +36,7 @@ def evaluate(
         split,
         scored_at=scored_at,
         device=device,
-        watch=lambda items: bar(items, "evaluating"),
+        progress=lambda items: bar(items, "evaluating"),
     )
     if as_json:
         typer.echo(json.dumps(summary, indent=2))

@@ -38,12 +38,6 @@ def shown_path(path: str | Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
 
 
-def some_of(names: list[str], most: int = 4) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def run(app: typer.Typer) -> None:
     """Run a command line; what the user did wrong is one sentence on stderr and exit status 1."""
     try:

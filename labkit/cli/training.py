@@ -1,16 +1,12 @@
 """`labkit train` and `labkit find-rate`."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from labkit.cli.curves import check_figure, save_figure
-from labkit.cli.shell import Data, Device, bar
-
-if TYPE_CHECKING:
-    from labkit.training import Epoch
+from labkit.cli.shell import Data, Device
 
 Model = Annotated[str | None, typer.Option(help="Another network, such as attention_unet, with its own defaults.")]
 RecipeName = Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")]
@@ -43,7 +39,6 @@ def train(
     `tensorboard --logdir runs` shows curves, predictions and the graph of all runs, also while they train.
     """
     from labkit.data import open_pets
-    from labkit.errors import Interrupted
     from labkit.files import home
     from labkit.training import (
         choose_device,
@@ -64,78 +59,14 @@ def train(
     run = run or home() / "runs" / f"{Path(recipe).stem}-{pets.label}-{chosen.training.seed}"
     where = choose_device(device)
     processes = join_processes(where)
-    say = typer.echo if processes.first else lambda text: None
-    show = epoch_printer(chosen.training.epochs) if processes.first else lambda record: None
-    several = f", {processes.size} processes" if processes.size > 1 else ""
-    say(f"device: {describe(where, choose_precision(chosen.training.precision, where))}{several}")
-    say(f"run:    {run}")
-    total = chosen.training.epochs
-    records = fit(
-        chosen,
-        pets,
-        run,
-        device=device,
-        resume=resume,
-        watch=lambda items, epoch: bar(items, f"epoch {epoch}/{total}") if processes.first else items,
-    )
-    record = None
+    if processes.first:
+        several = f", {processes.size} processes" if processes.size > 1 else ""
+        typer.echo(f"device: {describe(where, choose_precision(chosen.training.precision, where))}{several}")
+        typer.echo(f"run:    {run}")
     try:
-        for record in records:
-            show(record)
-    except KeyboardInterrupt as stop:
-        if isinstance(stop, Interrupted) or record is None:
-            raise
-        # it came while a line was printed
-        done = f"epochs 1 to {record.epoch} are" if record.epoch > 1 else "epoch 1 is"
-        raise Interrupted(f"{done} kept in {run}; go on with --resume") from None
+        fit(chosen, pets, run, device=device, resume=resume)
     finally:
         leave_processes()
-    if record is None:
-        say("nothing is left to do: the run has come to its end before")
-    elif record.epoch < total:
-        say(f"stopped early: no better validation Dice in {chosen.training.patience} epochs")
-    if record and any(record.redrawn):
-        say("redrawn because their mask was empty: {} images, {} of them given up".format(*record.redrawn))
-
-
-def epoch_printer(total: int) -> Callable[["Epoch"], None]:
-    """Prints a line an epoch: with colors on a terminal, and as long as it is wide; plain text elsewhere."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console, seconds = Console(highlight=False), []
-
-    def show(record: "Epoch") -> None:
-        seconds.append(record.seconds)
-        parts = epoch_line(record, total, seconds)
-        if console.is_terminal:
-            console.print(Text.assemble(*parts), no_wrap=True, overflow="ellipsis")
-        else:
-            typer.echo("".join(text for text, _ in parts).rstrip())
-
-    return show
-
-
-def epoch_line(record: "Epoch", total: int, seconds: list[float]) -> list[tuple[str, str]]:
-    """An epoch's line as pieces of text, each with rich's style for it; what matters fits into 80 columns.
-
-    Args:
-        record: the epoch; its Dice is that of the validation images.
-        total: how many epochs there will be at most.
-        seconds: of each epoch so far.
-    """
-    from labkit.training import in_words, seconds_left
-
-    left = total - record.epoch
-    remaining = f"about {in_words(seconds_left(seconds, left))} left" if left else "done"
-    best, green = ("best", "bold green") if record.best else ("", "")
-    return [
-        (f"epoch {record.epoch:>3}/{total}", "bold"),
-        (f"  loss {record.train_loss:.4f}, valid {record.valid_loss:.4f}", ""),
-        (f"  Dice {record.valid_dice:.4f} {best:4}", green),
-        (f"  {remaining:22}", "cyan"),
-        (f"  {record.seconds:6.1f} s  {record.images_per_second:7.1f} images/s", "dim"),
-    ]
 
 
 def find_rate(

@@ -16,8 +16,9 @@ from labkit.data.dataset import PetDataset
 from labkit.data.groups import split_by_group, split_inside_groups
 from labkit.data.images import read_image, read_trimap
 from labkit.data.importing import get_pets
-from labkit.data.loaders import Batch, Preparation, RedrawCount, batch_indices, batch_loader
-from labkit.data.pets import SPECIES, Pet, Pets, data_root, open_pets
+from labkit.data.lists import SPECIES
+from labkit.data.loaders import Batch, BatchTransform, RedrawCount, batch_indices, batch_loader
+from labkit.data.pets import Pet, Pets, data_root, open_pets
 from labkit.data.statistics import ColorStatistics, color_statistics, describe_pets, pet_table, trimap_shares
 from labkit.data.targets import IGNORED, TARGETS, class_names, has_foreground, mask_from_trimap
 
@@ -28,11 +29,11 @@ __all__ = [
     "Arrays",
     "Augment",
     "Batch",
+    "BatchTransform",
     "ColorStatistics",
     "Pet",
     "PetDataset",
     "Pets",
-    "Preparation",
     "RedrawCount",
     "Report",
     "augment_batch",

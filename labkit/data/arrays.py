@@ -45,7 +45,7 @@ def resize_trimap(trimap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return trimap if trimap.shape == size else np.asarray(Image.fromarray(trimap).resize(size[::-1], Image.NEAREST))
 
 
-def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = iter) -> Arrays:
+def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] = iter) -> Arrays:
     """The data set as arrays of `size` x `size` pixels, built on first use and memory-mapped from then on.
 
     The two files `<fingerprint>-<size>.npy` and `<fingerprint>-<size>-trimaps.npy` lie in `dataset/cache`
@@ -55,7 +55,7 @@ def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = i
     Args:
         pets: the data set; every image that it lists is read.
         size: height and width in pixels; images are squashed to it.
-        watch: wraps the indices while the arrays are built, such as `tqdm`.
+        progress: wraps the indices while the arrays are built, such as `tqdm`.
 
     Raises:
         LabError: an image or trimap is missing or damaged, or the two differ in size; the disk is full.
@@ -65,7 +65,7 @@ def load_arrays(pets: Pets, size: int, watch: Callable[[Iterable], Iterable] = i
     image_file, trimap_file = folder / f"{stem}.npy", folder / f"{stem}-trimaps.npy"
     with FileLock(folder / f"{stem}.lock"):
         if not (image_file.exists() and trimap_file.exists()):
-            _build(pets, size, image_file, trimap_file, watch)
+            _build(pets, size, image_file, trimap_file, progress)
     return Arrays(_mapped(image_file, (len(pets), size, size, 3)), _mapped(trimap_file, (len(pets), size, size)))
 
 
@@ -88,7 +88,7 @@ def _created(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) -> None:
+def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, progress) -> None:
     prefix = f"{PARTIAL}{image_file.stem}-"
     for killed in image_file.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
         shutil.rmtree(killed, ignore_errors=True)
@@ -117,7 +117,7 @@ def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, watch) ->
 
         # threads, because Pillow decodes and resizes outside Python's lock
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in watch(pool.map(decode, range(len(pets)))):
+            for _ in progress(pool.map(decode, range(len(pets)))):
                 pass
         for array, part, target in zip((images, trimaps), parts, (image_file, trimap_file), strict=True):
             array.flush()

@@ -53,7 +53,7 @@ class Augment(BaseModel):
     """How many times at most an image is drawn anew, colors included, while its mask has no foreground.
 
     It shifts the classes' shares, and an image whose mask is empty from the start is drawn in vain: see
-    `Preparation.redraws`, which counts.
+    `BatchTransform.redraws`, which counts.
     """
 
 

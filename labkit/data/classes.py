@@ -38,7 +38,7 @@ class Classes:
 
     def mask(self, path: Path) -> np.ndarray:
         """The mask in a file as class indices, `uint8 [H, W]`, 255 = ignored."""
-        values, colors, place = _read(path)
+        values, colors, place = read_mask(path)
         index = {value: index for index, value in enumerate(self.values)}
         found = values if self.by_index else _told_apart(values, colors)
         return np.array([index.get(value, IGNORED) for value in found.tolist()], np.uint8)[place]
@@ -156,15 +156,6 @@ def _table(rows: list[tuple]) -> "pd.DataFrame":
     return table.assign(share=(table["share"] / table["share"].sum()).round(6))
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """The values in a mask, of a palette their colors, and which of them each pixel has, `int64 [H, W]`."""
-    import pandas as pd
-
-    held, palette = read_mask(path)
-    place, values = pd.factorize(held.ravel())  # np.unique would sort all pixels
-    return values, None if palette is None else palette[values], place.reshape(held.shape)
-
-
 def _told_apart(values: np.ndarray, colors: np.ndarray | None) -> np.ndarray:
     """The colors, but for a palette that has one twice, and so does not tell its indices apart."""
     return values if colors is None or len({*colors.tolist()}) < len(colors) else colors
@@ -174,7 +165,7 @@ def _count(path: Path) -> "pd.DataFrame":
     """One row a value: its pixels, those on the image's edge, and the 2x2 squares that hold nothing else."""
     import pandas as pd
 
-    values, colors, place = _read(path)
+    values, colors, place = read_mask(path)
     if len(values) > PHOTO:
         raise LabError(f"{path}: holds {len(values)} values or colors; a mask holds one for each class")
     edge = np.concatenate([place[0], place[-1], place[1:-1, 0], place[1:-1, -1]])

@@ -85,38 +85,46 @@ def read_trimap(path: Path, classes: int = 0) -> np.ndarray:
     return trimap.astype(np.uint8)
 
 
-def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read a mask of any kind as numbers, `int32 [H, W]`, and for a palette the number of each index's color.
+def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The values in a mask `int64 [K]`, of a palette their colors `int64 [K]`, and which each pixel has `int64 [H, W]`.
 
-    A palette image gives its indices. Elsewhere gray gives its value, another color `-0xRRGGBB` (so that the two never
-    meet), a transparent pixel 0, and a file of one bit 0 and 255.
+    The values of a palette image are its indices. Elsewhere gray is its value, another color `-0xRRGGBB` (so that the
+    two never meet), a transparent pixel 0, and a file of one bit holds 0 and 255.
 
     Raises:
         LabError: the file is missing, damaged or a JPEG, or holds other numbers than 0, 1, ... 65535.
     """
+    import pandas as pd  # half a second that training need not wait for
+
     image, _ = _opened(path)
     if image.format in ("JPEG", "MPO"):
         raise LabError(
             f"{path}: the mask is stored as JPEG, which smears its values, and a converted copy keeps the smears; "
             "export it as PNG from where it was drawn, or set each pixel to its nearest true value and save that as PNG"
         )
-    values = np.asarray(image.convert("L") if image.mode == "1" else image)
-    if image.mode == "P":
-        palette = np.zeros(768, np.int32)
+    held, colors = np.asarray(image.convert("L") if image.mode == "1" else image), None
+    if held.ndim == 3:
+        held = np.array(image.convert("RGBA"))
+        held[held[..., 3] == 0] = 0
+        held[..., 3] = 0
+        held = held.view("<u4")[..., 0]
+    held = held.astype(held.dtype.newbyteorder("="), copy=False)
+    place, values = pd.factorize(held.ravel(), use_na_sentinel=False)  # np.unique would sort all pixels
+    if held.dtype == np.uint32:
+        values = color_numbers(values.astype("<u4").view(np.uint8).reshape(-1, 4))
+    elif image.mode == "P":
+        palette = np.zeros(768, np.uint8)
         palette[: len(image.getpalette("RGB"))] = image.getpalette("RGB")
-        return values.astype(np.int32), color_numbers(palette.reshape(256, 3))
-    if values.ndim == 2:
-        if not 0 <= values.min() <= values.max() < 2**16 or (values % 1).any():
-            span = f"{values.min():g} to {values.max():g}"
-            raise LabError(f"{path}: a mask holds whole numbers from 0 to 65535, found {span}; number the classes")
-        return values.astype(np.int32), None
-    colors = np.asarray(image.convert("RGBA")).astype(np.int32)
-    return np.where(colors[..., 3] == 0, 0, color_numbers(colors[..., :3])), None
+        colors = color_numbers(palette.reshape(256, 3)[values])
+    elif not 0 <= values.min() <= values.max() < 2**16 or (values % 1).any():
+        span = f"{values.min():g} to {values.max():g}"
+        raise LabError(f"{path}: a mask holds whole numbers from 0 to 65535, found {span}; number the classes")
+    return values.astype(np.int64), colors, place.reshape(held.shape)
 
 
 def color_numbers(colors: np.ndarray) -> np.ndarray:
-    """Gray as its value, other colors as `-0xRRGGBB`: `int32 [..., 3]` to `int32 [...]`."""
-    red, green, blue = np.moveaxis(colors, -1, 0)
+    """Gray as its value, other colors as `-0xRRGGBB`: `[K, 3 or 4]` to `int64 [K]`."""
+    red, green, blue, *_ = colors.astype(np.int64).T
     return np.where((red == green) & (green == blue), red, -(red << 16 | green << 8 | blue))
 
 

@@ -67,7 +67,7 @@ def batch_loader(arrays: Arrays, batches: Sequence[np.ndarray], workers: int = 0
 
 @dataclass
 class RedrawCount:
-    """What `Augment.redraw` has done since the preparation was made."""
+    """What `Augment.redraw` has done since the transform was made."""
 
     images: int = 0
     """Images that were drawn anew, once or several times; an image counts once for each epoch."""
@@ -77,7 +77,7 @@ class RedrawCount:
     """Images whose mask was still empty after the last drawing; that drawing is used."""
 
 
-class Preparation:
+class BatchTransform:
     """Turns a `Batch` into what a network takes: normalized images and class-index masks.
 
     `redraws` counts what `Augment.redraw` has done.

@@ -9,30 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from labkit.data.images import read_image, read_trimap, why_missing
+from labkit.data.lists import Pet, read_classes, read_list, read_names, shared_names
 from labkit.data.sample import SHA256 as DRAWN
 from labkit.data.sample import unpacked
 from labkit.errors import LabError
 from labkit.files import home
 from labkit.metrics import IGNORED
 
-SPECIES = {1: "cat", 2: "dog"}
 PARTS = ("train", "valid", "test")
-
-
-@dataclass(frozen=True)
-class Pet:
-    """One line of `annotations/list.txt`."""
-
-    name: str
-    class_id: int
-    """Breed, 1 to 37 over both species (in the official data)."""
-    species: int
-    """1 = cat, 2 = dog."""
-
-    @property
-    def breed(self) -> str:
-        """The breed's name: the image's name without its number."""
-        return self.name.rpartition("_")[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,27 +102,24 @@ class Pets:
         and one or more `test*.txt`. Names without an image are left out, counted and named in a warning.
 
         Raises:
-            LabError: there is no such family or part.
+            LabError: there is no such family or part, it has no image, or the split's lists share names.
         """
-        if family == "official":
-            if part not in PARTS:
-                raise LabError(f"the official split has no part {part!r}; it has {', '.join(PARTS)}")
-            names = read_names(self.folder / "annotations" / ("test.txt" if part == "test" else "trainval.txt"))
-            if part != "test":
-                names = [name for i, name in enumerate(names) if (i % 10 == 0) == (part == "valid")]
-        else:
-            names = read_names(self._own_list(family, part))
-        known = [self.indices[name] for name in names if name in self.indices]
-        if missing := [name for name in names if name not in self.indices]:
+        parts = self.parts(family)
+        if part not in parts:
+            raise LabError(f"split {family!r} has no part {part!r}; it has {', '.join(parts) or 'no list at all'}")
+        if missing := [name for name in parts[part] if name not in self.indices]:
             warnings.warn(
-                f"split {family}/{part}: {len(missing)} of {len(names)} names are not in {self.label} and are "
+                f"split {family}/{part}: {len(missing)} of {len(parts[part])} names are not in {self.label} and are "
                 f"left out: {', '.join(missing)}",
                 stacklevel=2,
             )
+        known = [self.indices[name] for name in parts[part] if name in self.indices]
         if not known:
             raise LabError(
                 f"split {family}/{part} has no image in {self.folder}; put names of its images into the list"
             )
+        if shared := shared_names(self.lists(family)):
+            raise LabError(f"{self.folder}, split {family}: {shared[0]}; keep each name in one list, once")
         return np.array(known, dtype=np.int64)
 
     def families(self) -> list[str]:
@@ -148,15 +129,28 @@ class Pets:
             *sorted(p.name for p in (self.folder / "annotations" / "splits").glob("*") if p.is_dir()),
         ]
 
-    def _own_list(self, family: str, part: str) -> Path:
+    def lists(self, family: str = "official") -> dict[str, list[str]]:
+        """The names in each list file of a split, whether there is an image or not; `val.txt` is `valid`.
+
+        Raises:
+            LabError: there is no such family, a list of the official split is missing, or there are two of `valid`.
+        """
         if family not in self.families():
             raise LabError(f"{self.folder}: no split {family!r}; there are {', '.join(self.families())}")
-        lists = {p.stem: p for p in sorted((self.folder / "annotations" / "splits" / family).glob("*.txt"))}
-        if part == "valid" and "val" in lists:
-            part = "val"
-        if part not in lists:
-            raise LabError(f"split {family!r} has no list {part}.txt; it has {', '.join(lists) or 'none at all'}")
-        return lists[part]
+        if family == "official":
+            return {name: read_names(self.folder / "annotations" / f"{name}.txt") for name in ("trainval", "test")}
+        found = {p.stem: p for p in sorted((self.folder / "annotations" / "splits" / family).glob("*.txt"))}
+        if {"val", "valid"} <= found.keys():
+            raise LabError(f"{found['val']}: stands beside valid.txt, and means the same; delete one of them")
+        return {"valid" if stem == "val" else stem: read_names(path) for stem, path in found.items()}
+
+    def parts(self, family: str = "official") -> dict[str, list[str]]:
+        """The names in each part of a split (see `split`), whether there is an image or not."""
+        lists = self.lists(family)
+        if family != "official":
+            return lists
+        both = lists["trainval"]
+        return {"train": [name for i, name in enumerate(both) if i % 10], "valid": both[::10], "test": lists["test"]}
 
 
 def open_pets(data: str | Path = "sample") -> Pets:
@@ -182,62 +176,6 @@ def open_pets(data: str | Path = "sample") -> Pets:
 def data_root(data: str | Path) -> Path:
     """The folder that a data name stands for: `dataset/sample`, `slides`, `pets` there, or the path itself."""
     return home() / "dataset" / str(data) if str(data) in (*DRAWN, "pets") else Path(data).expanduser()
-
-
-def read_list(path: Path) -> tuple[Pet, ...]:
-    """Read `list.txt`: lines `name class-id species breed-id`, `#` begins a comment.
-
-    Raises:
-        LabError: the file is missing, a line cannot be read, or a name stands twice.
-    """
-    pets = []
-    for number, line in _lines(path):
-        fields = line.split()
-        try:
-            pet = Pet(fields[0], int(fields[1]), int(fields[2]))
-        except (IndexError, ValueError):
-            raise LabError(
-                f"{path}, line {number}: found {line!r}, expected `name class-id species breed-id`"
-            ) from None
-        if pet.species not in SPECIES or pet.class_id < 1:
-            raise LabError(f"{path}, line {number}: species must be 1 or 2 and the class id at least 1, found {line!r}")
-        pets.append(pet)
-    if len({pet.name for pet in pets}) != len(pets):
-        twice = sorted(
-            str(n) for n, c in zip(*np.unique([p.name for p in pets], return_counts=True), strict=True) if c > 1
-        )
-        raise LabError(f"{path}: {twice[0]!r} stands there more than once; keep one line for each image")
-    if not pets:
-        raise LabError(f"{path}: no image is listed there; fetch the data again")
-    return tuple(pets)
-
-
-def read_names(path: Path) -> list[str]:
-    """Names in a list file: the first word of each line; `#` begins a comment, a `.jpg` at the end is cut."""
-    return [line.split()[0].removesuffix(".jpg") for _, line in _lines(path)]
-
-
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Names of the classes in `classes.txt`: line i names the class index i, the first is the background.
-
-    Raises:
-        LabError: there are fewer than 2 names or more than 255, one is missing, or one stands twice.
-    """
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines())
-    if not 2 <= len(names) <= IGNORED:
-        raise LabError(f"{path}: {len(names)} class names; write the background and 1 to 254 classes, one a line")
-    if "" in names or len(set(names)) < len(names):
-        raise LabError(
-            f"{path}: each line names one class index, and no two alike, found {', '.join(map(repr, names))}"
-        )
-    return names
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    if not path.is_file():
-        raise LabError(f"{path}: the list is missing; fetch the data again")
-    numbered = enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1)
-    return [(number, line.strip()) for number, line in numbered if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _size(path: Path) -> int:

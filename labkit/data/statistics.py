@@ -9,7 +9,8 @@ from PIL import Image
 
 from labkit.data.arrays import Arrays, load_arrays
 from labkit.data.images import TRIMAP_VALUES
-from labkit.data.pets import PARTS, SPECIES, Pets
+from labkit.data.lists import SPECIES
+from labkit.data.pets import PARTS, Pets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,13 +73,13 @@ def trimap_shares(arrays: Arrays, values: tuple[int, ...] = TRIMAP_VALUES) -> np
     return np.array(counts) / arrays.size**2
 
 
-def describe_pets(pets: Pets, size: int = 128, watch: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
+def describe_pets(pets: Pets, size: int = 128, progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
     """The data set in plain facts, for people and as JSON; colors and shares are counted at `size` pixels.
 
     Mean, deviation and foreground are of the training images of the official split alone. Data with classes of
     their own give each class's share of the pixels instead of species and foreground.
     """
-    arrays, train = load_arrays(pets, size, watch), pets.split("train")
+    arrays, train = load_arrays(pets, size, progress), pets.split("train")
     colors, table = color_statistics(arrays, train), pet_table(pets, arrays)
     if pets.classes:
         shares = {name: round(float(table[f"share of {name}"].iloc[train].mean()), 4) for name in pets.classes}

@@ -20,7 +20,6 @@ from labkit.models.resnet34_unet import (
     SymmetricDecoder,
     residual_layer,
 )
-from labkit.models.stages import Stage, network_stages, stage_at
 from labkit.models.unet import UNet
 
 NETWORKS: dict[str, type[nn.Module]] = {
@@ -89,7 +88,6 @@ __all__ = [
     "ReportResNet34UNet",
     "ResNet34Encoder",
     "ResNet34UNet",
-    "Stage",
     "SymmetricDecoder",
     "UNet",
     "UpBilinear",
@@ -98,8 +96,6 @@ __all__ = [
     "build_model",
     "count_parameters",
     "join",
-    "network_stages",
     "residual_layer",
-    "stage_at",
     "tile_side",
 ]

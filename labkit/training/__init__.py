@@ -1,12 +1,13 @@
-"""Room 04: recipe -> loop -> run folder."""
+"""Training: recipe -> loop -> run folder."""
 
+from labkit.training.completing import resolve
 from labkit.training.hardware import autocast, choose_device, choose_precision, describe, environment, keep_freed_memory
-from labkit.training.loop import Epoch, Trainer, fit, resolve, train_step
+from labkit.training.loop import Epoch, Trainer, epochs, train_step
 from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
 from labkit.training.muon import Muon, orthogonalized
 from labkit.training.optimizers import build_average, build_optimizer, build_schedule
-from labkit.training.pace import in_words, seconds_left
 from labkit.training.processes import Processes, join_processes, leave_processes
+from labkit.training.progress import fit, in_words, seconds_left
 from labkit.training.range_test import RateSweep, find_learning_rate
 from labkit.training.recipe import Recipe, load_recipe, parse_recipe
 from labkit.training.runs import (
@@ -46,6 +47,7 @@ __all__ = [
     "describe",
     "dice_loss",
     "environment",
+    "epochs",
     "find_learning_rate",
     "fit",
     "in_words",

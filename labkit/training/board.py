@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from labkit.data import Arrays, Batch, Preparation, batch_loader
+from labkit.data import Arrays, Batch, BatchTransform, batch_loader
 from labkit.errors import LabError
 from labkit.metrics import predicted_mask, resize_logits
 from labkit.painting import class_overlay, montage
@@ -33,9 +33,9 @@ class Board:
     """Writes TensorBoard's files: one an epoch, so that an epoch done again replaces its own, and one for the graph."""
 
     model: nn.Module
-    """The network that is judged."""
+    """The network that is validated."""
     recipe: Recipe
-    prepare: Preparation
+    prepare: BatchTransform
     arrays: Arrays
     valid: np.ndarray
     """Indices of the validation images."""
@@ -50,7 +50,7 @@ class Board:
             if len(norms):  # the last epoch of a run that began before steps were kept has none
                 board.add_scalar("gradient_norm/mean", norms.mean().item(), epoch)
                 board.add_scalar("gradient_norm/largest", norms.max().item(), epoch)
-            _add_photo(board, "image, truth, prediction", self.samples_picture(epoch), epoch)
+            _add_photo(board, "image, truth, prediction", self.samples_image(epoch), epoch)
 
     def write_graph(self, folder: Path) -> None:
         """The network's graph, or as a text why it cannot be traced."""
@@ -66,7 +66,7 @@ class Board:
                 )
 
     @torch.no_grad()
-    def samples_picture(self, epoch: int) -> np.ndarray:
+    def samples_image(self, epoch: int) -> np.ndarray:
         """The samples, below them their truth, below that their prediction, `uint8 [H, W, 3]`."""
         self.model.eval()
         _, truths = self.prepare(self._samples)

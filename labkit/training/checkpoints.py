@@ -1,20 +1,23 @@
 """A run folder while its training goes on: locked, begun or taken up again, added to after each epoch."""
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from labkit.data import Pets
 from labkit.errors import Interrupted, LabError
 from labkit.files import PARTIAL, RUN_LOCK, cannot_write, claim_run_folder, write_text
 from labkit.training.board import Board
 from labkit.training.compiling import compiler_complaint
 from labkit.training.hardware import environment
+from labkit.training.memory import explaining_shortage
 from labkit.training.processes import Processes
 from labkit.training.recipe import Recipe, parse_recipe
 from labkit.training.runs import load_checkpoint, save_checkpoint, save_weights, write_history, write_json, write_steps
@@ -28,7 +31,7 @@ class RunInProgress:
         path: the run folder; None keeps nothing.
         recipe: the resolved recipe.
         parts: model, optimizer, schedule, average: whatever has a state.
-        board: shows the run in TensorBoard; its model is the one that is judged and kept.
+        board: shows the run in TensorBoard; its model is the one that is validated and kept.
         first: whether this is the process that writes.
     """
 
@@ -41,7 +44,7 @@ class RunInProgress:
         self.best: tuple[int, float] = (0, -1.0)
         """Size in pixels and Dice of the best epoch: one at a larger size beats all at smaller ones."""
 
-    def take_up(self) -> None:
+    def restore(self) -> None:
         """Read the last checkpoint back into model, optimizer, schedule and average.
 
         Raises:
@@ -72,7 +75,7 @@ class RunInProgress:
         return len(self.history) - max(score, key=score.get) >= self.recipe.training.patience
 
     def keep(self, row: dict[str, Any], steps: Tensor, best: tuple[int, float] | None) -> None:
-        """Add an epoch: the best weights if `best` says that they are, the checkpoint, then what is only looked at.
+        """Add an epoch: its weights if they are the best, the checkpoint, the tables, TensorBoard's files.
 
         Args:
             row: the line of `history.csv`.
@@ -93,9 +96,9 @@ class RunInProgress:
             save_checkpoint(self.path / "last.pt", kept | states)
         self.history, self.steps = history, steps
         if self.writes:
-            self.write_what_is_looked_at()
+            self.write_tables_and_board()
 
-    def write_what_is_looked_at(self) -> None:
+    def write_tables_and_board(self) -> None:
         """The tables, and TensorBoard's file of the last epoch, as the checkpoint has them."""
         row = self.history[-1]
         write_history(self.path / "history.csv", self.history)
@@ -103,12 +106,35 @@ class RunInProgress:
         norms = self.steps[self.steps[:, 0] == row["epoch"], -1]
         self.board.write_epoch(self.path / "tensorboard", row, norms)
 
-    def remark(self) -> str:
+    def describe_kept(self) -> str:
         """What is kept, for the end of a message."""
         if self.path is None or not self.history:
             return "no epoch is kept"
         epochs = f"epochs 1 to {len(self.history)} are" if len(self.history) > 1 else "epoch 1 is"
         return f"{epochs} kept in {self.path}"
+
+
+_unfinished: WeakValueDictionary[Path, Iterator[Any]] = WeakValueDictionary()
+
+
+def closing_the_earlier(epochs: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Let a training end one in the same run folder that this process has left half-way, as a notebook's cell may.
+
+    A generator that nobody goes on with would hold the folder's lock for as long as a variable or a traceback holds it.
+    """
+
+    @wraps(epochs)
+    def begin(recipe: Recipe, pets: Pets, run: str | Path | None = None, **options: Any) -> Iterator[Any]:
+        training = epochs(recipe, pets, run, **options)
+        if run is not None:
+            place = Path(run).expanduser().resolve()
+            if earlier := _unfinished.pop(place, None):
+                with suppress(ValueError):  # it is at work at this moment: the lock will say so
+                    earlier.close()
+            _unfinished[place] = training
+        return training
+
+    return begin
 
 
 @contextmanager
@@ -140,13 +166,13 @@ def run_in_progress(
         if run.path is not None:
             _start(run, resume)
         try:
-            with shortage_told(recipe, run.remark):
+            with explaining_shortage(recipe, run.describe_kept):
                 yield run
         except FloatingPointError as error:
-            raise LabError(f"{error}; lower it ({run.remark()})") from None
+            raise LabError(f"{error}; lower it ({run.describe_kept()})") from None
         except KeyboardInterrupt:
-            how = "go on with --resume, in a notebook with fit(..., resume=True)"
-            raise Interrupted(f"{run.remark()}; {how}" if run.history and path else run.remark()) from None
+            how = "; go on with --resume, in a notebook with resume=True" if run.history and path else ""
+            raise Interrupted(run.describe_kept() + how) from None
         except RuntimeError as error:
             if recipe.training.compile and (complaint := compiler_complaint(error)):
                 raise LabError(
@@ -174,9 +200,9 @@ def _locked(path: Path) -> Iterator[None]:
 def _start(run: RunInProgress, resume: bool) -> None:
     path = run.path
     if resume and (path / "last.pt").exists():
-        run.take_up()
+        run.restore()
         if run.writes and run.history:  # a kill may have come between the checkpoint and these
-            run.write_what_is_looked_at()
+            run.write_tables_and_board()
     # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
     elif (path / "history.csv").exists() or ((path / "best.safetensors").exists() and not resume):
         how = "its last.pt is missing, so that it cannot go on" if resume else "go on with --resume"
@@ -194,39 +220,4 @@ def _first_difference(old: Recipe, new: Recipe) -> str | None:
         for key in (*one, *(key for key in other if key not in one)):
             if key not in ("device", "compile") and one.get(key) != other.get(key):
                 return f"{table}.{key} is {one.get(key)!r} there and {other.get(key)!r} here"
-    return None
-
-
-@contextmanager
-def shortage_told(recipe: Recipe, remark: Callable[[], str]) -> Iterator[None]:
-    """A lack of memory becomes a `LabError` of one sentence: what to try, and what is kept."""
-    try:
-        yield
-    except RuntimeError as error:
-        if (lacking := shortage(error)) is None:
-            raise
-        raise LabError(f"out of memory ({lacking}); {with_less_memory(recipe)} ({remark()})") from None
-
-
-def with_less_memory(recipe: Recipe) -> str:
-    """What to try when the memory does not suffice."""
-    table = recipe.training
-    if table.batch_size == 1:
-        return "try a smaller data.image_size or a narrower network"
-    smaller = table.batch_size // 2
-    return (
-        f"try training.batch_size = {smaller} with training.accumulate = "
-        f"{table.accumulate * table.batch_size // smaller}, which keeps the effective batch"
-    )
-
-
-def shortage(error: RuntimeError) -> str | None:
-    """How much memory was asked for and was not there, from PyTorch's own words; None if it is another error."""
-    text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        asked = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", text)
-        free = re.search(r"of which ([\d.]+ [KMG]iB) is free", text)
-        return f"{asked[1] if asked else 'more'} more asked for" + (f", {free[1]} free" if free else "")
-    if asked := re.search(r"you tried to allocate (\d+) bytes", text):
-        return f"{int(asked[1]) / 2**30:.1f} GiB more asked for"
     return None

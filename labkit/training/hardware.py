@@ -52,7 +52,7 @@ def has_bfloat16(device: torch.device) -> bool:
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     if not any(word in allowed for word in ("ALL", "DEFAULT", "AMX", "BF16", "FP16", "AVX10")):
         return False
-    # the public question is newer than torch 2.11, which has private ones; what cannot be asked counts as no
+    # torch 2.11 has private functions for what newer versions tell in public; without either the answer is no
     flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     private = [getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("amx_tile", "avx512_bf16")]
     return bool(flags.get("amx_bf16") or flags.get("avx512_bf16") or any(ask() for ask in private))
@@ -64,7 +64,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def keep_freed_memory(device: torch.device) -> bool:
-    """Let this process keep the memory that it frees, for the next step; returns whether the C library takes the wish.
+    """Let this process keep the memory that it frees, for the next step; returns whether the C library can.
 
     A training on the CPU asks for the same tensors in every step. glibc gives large ones back to the system and gets
     them again as pages to be zeroed, thousands of page faults a step; what that costs says the change "freed memory

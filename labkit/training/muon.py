@@ -13,18 +13,18 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 def orthogonalized(matrix: Tensor, rounds: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly: all singular values come near 1 (0.7 to 1.2), directions stay.
 
-    A polynomial in `matrix` does it without a singular value decomposition, in bfloat16.
+    A polynomial in `matrix` does it without a singular value decomposition, in the matrix's own precision: bfloat16 is
+    enough, and fast where the hardware has it.
 
     Args:
         matrix: `float [M, N]`.
         rounds: of the iteration.
 
     Returns:
-        `bfloat16 [M, N]`.
+        `float [M, N]`.
     """
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16()
-    x = x if len(x) <= len(x.T) else x.T  # the small Gram matrix is the cheap one
+    x = matrix if len(matrix) <= len(matrix.T) else matrix.T  # the small Gram matrix is the cheap one
     x = x / x.norm().clamp(min=1e-7)
     for _ in range(rounds):
         gram = x @ x.T
@@ -33,33 +33,45 @@ def orthogonalized(matrix: Tensor, rounds: int = 5) -> Tensor:
 
 
 class Muon(AdamW):
-    """Muon for the weights of the hidden convolutions, AdamW for the first, the last, biases and norms.
+    """Muon for the weights of the hidden layers, AdamW for the layer on the image, the head, biases and norms.
 
-    A convolution's weight is seen as the matrix `[out, in * height * width]`. Its running gradient is replaced by
-    the nearest orthogonal matrix, so that rare directions are learned as fast as frequent ones; scaled by
-    0.2 sqrt(max(M, N)) the step is as long as AdamW's, so that both share learning rate and weight decay.
+    A convolution's weight is seen as the matrix `[out, in * height * width]`, a transposed one's as
+    `[in, out * height * width]`. Its running gradient is replaced by the nearest orthogonal matrix, so that rare
+    directions are learned as fast as frequent ones; scaled by 0.2 sqrt(max(M, N)) the step is as long as AdamW's, so
+    that both share learning rate and weight decay.
 
     Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
     (kellerjordan.github.io/posts/muon); the scale: Liu et al., 2025 (arXiv 2502.16982). `torch.optim.Muon` is the
     same for matrices and refuses convolutions.
 
     Args:
-        model: its parameters are all trained; the first and the last weight of two dimensions and more are AdamW's.
+        model: its parameters are all trained. The layer on the image is its first; what writes the logits is called
+            `head`, or is its last layer.
         lr: learning rate.
-        weight_decay: decoupled, for Muon's and AdamW's weights of two dimensions and more, none for biases and norms.
+        weight_decay: decoupled, for weights of two dimensions and more, none for biases and norms.
         momentum: of Muon's running gradient.
+        dtype: in which matrices are made orthogonal.
     """
 
-    def __init__(self, model: nn.Module, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
-        weights = [p for p in model.parameters() if p.ndim > 1]
-        vectors = [p for p in model.parameters() if p.ndim <= 1]
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.float32,
+    ):
+        weights = {name: p for name, p in model.named_parameters() if p.ndim > 1}
+        layers = [p for name, p in weights.items() if name.endswith("weight")]  # others are tables, as of positions
+        head = model.head.parameters() if hasattr(model, "head") else layers[-1:]
+        hidden = {*layers} - {layers[0], *head}
         groups = [
-            {"params": weights[1:-1], "orthogonal": True},
-            {"params": weights[:1] + weights[1:][-1:], "orthogonal": False},
-            {"params": vectors, "orthogonal": False, "weight_decay": 0.0},
+            {"params": [p for p in weights.values() if p in hidden], "orthogonal": True},
+            {"params": [p for p in weights.values() if p not in hidden], "orthogonal": False},
+            {"params": [p for p in model.parameters() if p.ndim <= 1], "orthogonal": False, "weight_decay": 0.0},
         ]
-        super().__init__(groups, lr=lr, weight_decay=weight_decay, fused=weights[0].device.type in ("cpu", "cuda"))
-        self.momentum = momentum
+        super().__init__(groups, lr=lr, weight_decay=weight_decay, fused=layers[0].device.type in ("cpu", "cuda"))
+        self.momentum, self.dtype = momentum, dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -89,4 +101,7 @@ class Muon(AdamW):
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         for p, grad in zip(weights, grads, strict=True):
             matrix = grad.flatten(1)
-            p.add_(orthogonalized(matrix).view_as(p), alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)))
+            p.add_(
+                orthogonalized(matrix.to(self.dtype)).view_as(p),
+                alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)),
+            )

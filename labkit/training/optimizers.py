@@ -9,6 +9,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RAdam
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from labkit.training.hardware import choose_precision
 from labkit.training.muon import Muon
 from labkit.training.recipe import TrainingTable
 
@@ -17,13 +18,15 @@ FUSED = ("cpu", "cuda")
 
 
 def build_optimizer(model: nn.Module, table: TrainingTable) -> Optimizer:
-    """The recipe's optimizer over all parameters; SGD has momentum 0.9 (0.99 in the UNet paper), but with
-    the one-cycle schedule, which moves it between 0.95 and 0.85 against the rate, as it does Adam's first beta.
+    """The recipe's optimizer over all parameters.
 
+    SGD has momentum 0.9 (0.99 in the UNet paper), but with the one-cycle schedule, which moves it between 0.95 and
+    0.85 against the rate, as it does Adam's first beta. Muon makes its matrices orthogonal in the recipe's precision.
     One kernel makes the step where PyTorch has it, elsewhere one for each of its operations, over all parameters.
     """
     if table.optimizer == "muon":
-        return Muon(model, lr=table.learning_rate, weight_decay=table.weight_decay)
+        precision = choose_precision(table.precision, next(model.parameters()).device)
+        return Muon(model, table.learning_rate, table.weight_decay, dtype=getattr(torch, precision))
     kinds = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "radam": RAdam}
     fused = table.optimizer != "radam" and all(p.device.type in FUSED for p in model.parameters())
     more = {"momentum": 0.9, "nesterov": True} if table.optimizer == "sgd" else {}

@@ -37,7 +37,7 @@ class Processes:
             raise LabError(f"{images} validation images cannot be shared by {self.size} processes; start fewer")
 
     def share(self, batches: list[np.ndarray]) -> list[np.ndarray]:
-        """This process's part of each batch: every image is met once, by one process."""
+        """This process's part of each batch: every image is seen once, by one process."""
         if self.size > 1 and min(map(len, batches)) < self.size:
             raise LabError(
                 f"training.batch_size: batches of {min(map(len, batches))} cannot be shared by {self.size} processes; "
@@ -45,12 +45,21 @@ class Processes:
             )
         return [np.array_split(batch, self.size)[self.rank] for batch in batches]
 
+    def weight(self, images: int, whole: int) -> float:
+        """Of `images` in a batch of `whole`: the shares, over which gradients are averaged, may differ by one."""
+        return images * self.size / whole
+
     def total(self, value: Tensor) -> Tensor:
         """The sum of a tensor over the processes."""
         if self.size > 1:
             value = value.clone()
             dist.all_reduce(value)
         return value
+
+    def wait(self) -> None:
+        """Wait until every process has come this far."""
+        if self.size > 1:
+            dist.barrier()
 
     def same_buffers(self, model: nn.Module) -> None:
         """Give every process the first one's buffers, such as the running averages of batch norm."""

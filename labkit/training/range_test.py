@@ -6,14 +6,15 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from labkit.data import Pets, Preparation, batch_indices, load_arrays
+from labkit.data import BatchTransform, Pets, batch_indices, load_arrays
 from labkit.errors import LabError
-from labkit.training.checkpoints import shortage_told
-from labkit.training.loop import Trainer, resolve
+from labkit.training.completing import resolve
+from labkit.training.loop import Trainer
+from labkit.training.memory import explaining_shortage
 from labkit.training.optimizers import build_optimizer
 from labkit.training.processes import ALONE
 from labkit.training.recipe import Recipe
-from labkit.training.runs import build_network
+from labkit.training.runs import build_network, check_norms
 
 DECAY = 0.9
 """Of the running mean that smooths the losses: it looks back on about ten steps."""
@@ -23,7 +24,7 @@ BURST = 4.0
 
 @dataclass(frozen=True)
 class RateSweep:
-    """What the range test met, step by step."""
+    """Rates and losses of the range test, step by step."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -59,37 +60,38 @@ def find_learning_rate(
             f"{steps} steps from {lowest:g} to {highest:g} are no range of learning rates; take 10 steps and more, "
             "and 0 < lowest < highest"
         )
-    many = 1_000_000  # epochs: the passes that are made here are at the size of the first
+    many = 1_000_000  # of so many epochs, all that are needed here train at the recipe's first size
     given = {"learning_rate": lowest, "ema": 0.0, "epochs": many, "compile": False}
     recipe = resolve(recipe.changed(training=given), pets, device)
-    with shortage_told(recipe, lambda: "nothing is kept"):
-        return _judged(*_met(recipe, pets, highest / lowest, steps))
+    with explaining_shortage(recipe, lambda: "nothing is kept"):
+        return find_steepest(*_losses_by_rate(recipe, pets, highest / lowest, steps))
 
 
-def _met(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[float], list[float]]:
+def _losses_by_rate(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[float], list[float]]:
     """Rates and losses of the steps until the loss bursts."""
     table, chosen = recipe.training, torch.device(recipe.training.device)
     torch.manual_seed(table.seed)
+    arrays, train = load_arrays(pets, recipe.data.image_size), pets.split("train", recipe.data.split)
+    check_norms(recipe, min(map(len, batch_indices(train, table.batch_size))), recipe.size_of_epoch(1))
     model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
     optimizer = build_optimizer(model, table)
     schedule = LambdaLR(optimizer, lambda step: growth ** (step / (steps - 1)))
-    prepare = Preparation(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
+    prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
     trainer = Trainer(recipe, model, model, optimizer, schedule, None, prepare, ALONE)
-    arrays, train = load_arrays(pets, recipe.data.image_size), pets.split("train", recipe.data.split)
 
     rates, losses, epoch, batches = [], [], 0, []
     while len(losses) < steps:
         if not batches:
             epoch += 1
             batches = batch_indices(train, table.batch_size, table.seed, epoch)
-        together, batches = batches[: table.accumulate], batches[table.accumulate :]
+        group, batches = batches[: table.accumulate], batches[table.accumulate :]
         rate = schedule.get_last_lr()[0]
         try:
-            met = trainer.epoch(arrays, together, epoch, lambda items, _: items)
+            done = trainer.epoch(arrays, group, epoch, lambda items, _: items)
         except FloatingPointError:
             break  # a loss that is no number has burst
         rates.append(rate)
-        losses.append(met.losses.mean().item())
+        losses.append(done.losses.mean().item())
         running = running_mean(losses)
         if running[-1] > BURST * running.min():
             break
@@ -103,7 +105,12 @@ def running_mean(values: list[float]) -> np.ndarray:
     return weights @ np.asarray(values) / weights.sum(1)
 
 
-def _judged(rates: list[float], losses: list[float]) -> RateSweep:
+def find_steepest(rates: list[float], losses: list[float]) -> RateSweep:
+    """The sweep of these steps, with the rate at which the smoothed loss falls fastest.
+
+    Raises:
+        LabError: there are too few steps, or the loss falls at none of the rates.
+    """
     if len(losses) < 3:
         raise LabError(f"the loss bursts within {len(losses) + 1} steps at the lowest learning rates; begin lower")
     smoothed = (running_mean(losses) + running_mean(losses[::-1])[::-1]) / 2

@@ -96,7 +96,7 @@ class TrainingTable(Table):
     sizes: tuple[tuple[Annotated[int, Field(ge=32)], Annotated[float, Field(gt=0)]], ...] = ()
     """Progressive resizing: pairs (side in pixels, share of the epochs); empty trains at `image_size` only."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay a step of the weights' exponential moving average, which is then what is judged and kept; 0 = none."""
+    """Decay a step of the weights' exponential moving average, which is then validated and kept; 0 = none."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Early stopping: end after so many epochs at the full size without a better validation Dice; 0 = never."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -134,9 +134,10 @@ class Recipe(Table):
             raise ValueError(
                 "training.loss: cross-entropy takes two channels and more; set model.classes = 2, or use bce"
             )
-        if sizes and sizes[-1][0] != self.data.image_size:
+        if sizes and (sizes[-1][0] != self.data.image_size or max(sizes)[0] > self.data.image_size):
+            found = ", ".join(str(size) for size, _ in sizes)
             raise ValueError(
-                f"training.sizes: the last size is {sizes[-1][0]}; it must be image_size = {self.data.image_size}"
+                f"training.sizes: found {found}; the last must be image_size = {self.data.image_size}, and none larger"
             )
         if self.training.faults:
             raise ValueError(f"training.faults: {self.training.faults[0]!r} is not known; leave faults empty")

@@ -1,4 +1,4 @@
-"""The run folder: everything that a training leaves, and everything that later rooms read."""
+"""The run folder: everything that a training leaves, and everything that is read of it later."""
 
 import csv
 import io
@@ -58,11 +58,12 @@ class Run:
         """The network with its best weights as float32, in evaluation mode.
 
         Raises:
-            LabError: the weights do not belong to the recipe's network.
+            LabError: the weights do not belong to the recipe's network, or are not finite.
         """
-        model = build_network(self.recipe)
-        with _opened(self.weights) as file:
+        model = empty_network(self.recipe)
+        with _open_safetensors(self.weights) as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
+        _refuse_what_is_not_finite(self.weights, state)
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
@@ -100,8 +101,35 @@ class Run:
 
 
 def build_network(recipe: Recipe) -> nn.Module:
-    """The network that a resolved recipe describes."""
+    """The network that a resolved recipe describes, as a training begins with it."""
     return build_model(**recipe.model.model_dump())
+
+
+def empty_network(recipe: Recipe) -> nn.Module:
+    """The same network for weights that are loaded into it: ImageNet's are not fetched only to be replaced."""
+    arguments = recipe.model.model_dump()
+    return build_model(**arguments | ({"pretrained": False} if "pretrained" in arguments else {}))
+
+
+def check_norms(recipe: Recipe, images: int, size: int) -> None:
+    """Ask the network whether it can learn from `images` images of `size` x `size` pixels, the least that it will get.
+
+    Raises:
+        LabError: a norm would see one value a channel, which has no variance.
+    """
+    if images != 1:  # two images are two values, however small they have become
+        return
+    with torch.device("meta"):  # shapes alone: nothing is computed
+        network = empty_network(recipe).train()
+        try:
+            network(torch.empty(images, 3, size, size))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise LabError(
+                f"training.batch_size: a batch (or a process's share of it) is a single image of {size}x{size} pixels, "
+                f"of which a norm of {recipe.model.name} sees one value a channel; take larger batches or images"
+            ) from None
 
 
 def open_run(path: str | Path) -> Run:
@@ -115,7 +143,7 @@ def open_run(path: str | Path) -> Run:
     if not weights.is_file():
         what = "no best.safetensors there; train first" if path.is_dir() else "no such run folder or weights file"
         raise LabError(f"{path}: {what} (`labkit train RECIPE --run {path}`)")
-    with _opened(weights) as file:
+    with _open_safetensors(weights) as file:
         metadata = file.metadata() or {}
     if "recipe" not in metadata:
         raise LabError(f"{weights}: the file carries no recipe; take one that `labkit train` wrote")
@@ -123,10 +151,15 @@ def open_run(path: str | Path) -> Run:
 
 
 def save_weights(path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype | None = None, **facts: Any) -> None:
-    """Write weights as safetensors, whole or not at all, with the recipe and other facts in the metadata."""
+    """Write weights as safetensors, whole or not at all, with the recipe and other facts in the metadata.
+
+    Raises:
+        LabError: they are not finite, in `dtype`; the disk is full.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     if dtype is not None:
         state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
+    _refuse_what_is_not_finite(path, state)
     metadata = {
         "format": "pt",
         "labkit": __version__,
@@ -196,8 +229,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def _opened(weights: Path):
+def _open_safetensors(weights: Path):
     try:
         return safe_open(weights, framework="pt")
     except (SafetensorError, OSError) as error:
         raise LabError(f"{weights}: the weights file is damaged or no safetensors file ({error})") from None
+
+
+def _refuse_what_is_not_finite(path: Path, weights: dict[str, Tensor]) -> None:
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise LabError(f"{path}: weights are not finite, first {name} ({value.dtype}); train at a lower rate")

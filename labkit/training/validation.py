@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from labkit.data import Arrays, Preparation, batch_indices, batch_loader
+from labkit.data import Arrays, BatchTransform, batch_indices, batch_loader
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask, resize_logits
 from labkit.training.hardware import autocast
 from labkit.training.losses import LOSSES
@@ -17,12 +17,15 @@ def valid_scores(
     model: nn.Module,
     arrays: Arrays,
     indices: np.ndarray,
-    prepare: Preparation,
+    prepare: BatchTransform,
     recipe: Recipe,
     size: int,
     processes: Processes = ALONE,
 ) -> dict[str, float]:
-    """Loss, per-image Dice and IoU of images at `indices`, fed at `size`, scored at the recipe's image size."""
+    """Loss, per-image Dice and IoU of images at `indices`, fed at `size`, scored at the recipe's image size.
+
+    Logits that are not finite make the loss NaN, whatever the loss function makes of them.
+    """
     model.eval()
     loss, sums = LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
     mine = indices[processes.rank :: processes.size]
@@ -35,6 +38,7 @@ def valid_scores(
         logits = resize_logits(logits.float(), masks.shape[-2:])
         counts = overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1]))
         scores = per_image(dice_score, counts).sum(), per_image(iou_score, counts).sum()
-        sums += torch.stack([loss(logits, masks).double() * len(masks), *scores])
+        value = torch.where(torch.isfinite(logits).all(), loss(logits, masks).double(), torch.nan)
+        sums += torch.stack([value * len(masks), *scores])
     loss, dice, iou = (processes.total(sums) / len(indices)).tolist()
     return {"loss": loss, "dice": dice, "iou": iou}

@@ -13,7 +13,7 @@ import pytest
 
 from course import doctor
 from labkit.files import PARTIAL
-from labkit.training import Recipe, fit, open_run
+from labkit.training import Recipe, epochs, open_run
 from tests.conftest import draw_pets
 
 
@@ -158,7 +158,7 @@ def test_an_unfinished_run_is_named_and_the_command_finishes_it(own_home):
     small = {"data": {"image_size": 32}, "model": {"width": 4, "depth": 2}}
     recipe = Recipe().changed(**small, training={"epochs": 3, "precision": "float32"})
     run = own_home / "runs" / "my sweep" / "first"
-    for _ in fit(recipe, open_pets("pets"), run, device="cpu"):
+    for _ in epochs(recipe, open_pets("pets"), run, device="cpu"):
         break  # stopped after its first epoch
     level, text, do = one(doctor.runs, "'lab/runs/my sweep/first'")
     assert (level, text) == ("note", "'lab/runs/my sweep/first': 1 of 3 epochs")

@@ -36,9 +36,7 @@ def trained(pets, folder, **data):
     recipe = parse_recipe(RECIPE, "a test")
     if data:
         recipe = recipe.changed(data=data, training={"loss": "cross-entropy+dice"})
-    for _ in fit(recipe, pets, folder, device="cpu"):
-        pass
-    return open_run(folder)
+    return fit(recipe, pets, folder, device="cpu")
 
 
 @pytest.fixture
@@ -67,7 +65,7 @@ def test_every_test_image_is_scored_and_every_number_is_sklearns(run, tiny_pets)
     assert summary["dice_per_image"] == pytest.approx(np.mean(dice))
     assert summary["dice_pooled"] == pytest.approx(f1_score(truths.ravel(), masks.ravel()))
     assert summary["iou_pooled"] == pytest.approx(jaccard_score(truths.ravel(), masks.ravel()))
-    np.testing.assert_allclose(table["foreground"], truths.mean((1, 2)), atol=1e-6)
+    assert table["foreground"].tolist() == truths.mean((1, 2)).tolist()
 
 
 def test_the_summary_has_the_designs_keys_and_lies_in_the_run_folder(run, tiny_pets):
@@ -117,9 +115,7 @@ def test_images_that_were_trained_on_are_not_scored_under_another_split(own_pets
     for part, chosen in {"train": names[:16], "valid": names[16:20], "test_unet": names[20:]}.items():
         (mine / f"{part}.txt").write_text("\n".join(chosen))
     pets = open_pets(folder)
-    for _ in fit(parse_recipe(RECIPE, "a test").changed(data={"split": "mine"}), pets, tmp_path / "run", device="cpu"):
-        pass
-    opened = open_run(tmp_path / "run")
+    opened = fit(parse_recipe(RECIPE, "a test").changed(data={"split": "mine"}), pets, tmp_path / "run", device="cpu")
     summary, *_ = analysis.evaluate(opened, pets, "test_unet", device="cpu")
     assert (summary["images"], summary["split"]) == (4, "mine/test_unet")
     with pytest.raises(LabError, match="training images of this run"):

@@ -60,7 +60,7 @@ def test_shrinking_an_image_averages_and_shrinking_a_trimap_picks():
 def test_second_call_opens_the_same_files(tiny_pets, cache):
     load_arrays(tiny_pets, 32)
     before, seen = array_files(cache), []
-    load_arrays(tiny_pets, 32, watch=lambda indices: seen.append(1) or indices)
+    load_arrays(tiny_pets, 32, progress=lambda indices: seen.append(1) or indices)
     assert array_files(cache) == before
     assert len(before) == 2
     assert not seen
@@ -98,7 +98,7 @@ PROGRAM = textwrap.dedent("""
             time.sleep(float(pause))
             yield index
 
-    arrays = load_arrays(open_pets(root), 32, watch=slowly)
+    arrays = load_arrays(open_pets(root), 32, progress=slowly)
     print(arrays.images.astype(int).sum(), arrays.trimaps.astype(int).sum())
 """)
 

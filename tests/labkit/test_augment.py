@@ -12,8 +12,8 @@ from torchvision.transforms import InterpolationMode
 
 from labkit.data import (
     Augment,
+    BatchTransform,
     Pets,
-    Preparation,
     RedrawCount,
     augment_batch,
     batch_loader,
@@ -278,7 +278,7 @@ def test_augmentation_does_not_depend_on_batch_or_order(order, cut):
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_augmentation_does_not_depend_on_the_number_of_workers(tiny_pets):
     arrays = load_arrays(tiny_pets, 32)
-    prepare = Preparation(tiny_pets, "trimap", (0, 0, 0), (1, 1, 1))
+    prepare = BatchTransform(tiny_pets, "trimap", (0, 0, 0), (1, 1, 1))
     batches = [np.array([3, 9, 1]), np.array([20, 4])]
     seen = [
         [prepare(batch, EVERYTHING, seed=1, epoch=2) for batch in batch_loader(arrays, batches, workers)]
@@ -355,7 +355,7 @@ def corners(corners_root, lab_home) -> Pets:
 
 def prepared(pets, indices, redraw: int, epoch: int = 1) -> tuple[torch.Tensor, torch.Tensor, RedrawCount]:
     """Augmented images, masks and what was counted, all in one batch."""
-    prepare = Preparation(pets, "mask", (0, 0, 0), (1, 1, 1))
+    prepare = BatchTransform(pets, "mask", (0, 0, 0), (1, 1, 1))
     batch = next(iter(batch_loader(load_arrays(pets, 32), [np.array(indices)])))
     images, masks = prepare(batch, CROPS.model_copy(update={"redraw": redraw}), seed=2, epoch=epoch)
     return images, masks, prepare.redraws
@@ -406,7 +406,7 @@ def test_empty_mask_is_given_up_after_the_bound_and_counted(corners):
 
 
 def test_counts_add_up_over_batches(corners):
-    prepare = Preparation(corners, "mask", (0, 0, 0), (1, 1, 1))
+    prepare = BatchTransform(corners, "mask", (0, 0, 0), (1, 1, 1))
     augment = CROPS.model_copy(update={"redraw": 5})
     for batch in batch_loader(load_arrays(corners, 32), [np.arange(5), np.arange(5, 10)]):
         prepare(batch, augment, seed=2, epoch=1)
@@ -440,7 +440,7 @@ def test_each_attempt_has_numbers_of_its_own():
 
 def test_ignored_pixels_are_no_foreground(tiny_pets):
     """With the border ignored, a crop that shows nothing but border is drawn anew."""
-    prepare = Preparation(tiny_pets, "border_ignored", (0, 0, 0), (1, 1, 1))
+    prepare = BatchTransform(tiny_pets, "border_ignored", (0, 0, 0), (1, 1, 1))
     batch = next(iter(batch_loader(load_arrays(tiny_pets, 32), [np.array([3])])))
     ring = batch._replace(trimaps=torch.where(batch.trimaps == 1, 3, batch.trimaps))
     prepare(ring, Augment(redraw=2), seed=1, epoch=1)
@@ -451,7 +451,7 @@ def test_ignored_pixels_are_no_foreground(tiny_pets):
 
 @pytest.mark.parametrize(("outside", "expected"), [("zeros", {0, 2}), ("border", {2}), ("reflection", {2})])
 def test_outside_a_picture_a_class_mask_is_background_or_what_the_picture_repeats(corners, outside, expected):
-    prepare = Preparation(corners, "mask", (0, 0, 0), (1, 1, 1))
+    prepare = BatchTransform(corners, "mask", (0, 0, 0), (1, 1, 1))
     batch = next(iter(batch_loader(load_arrays(corners, 32), [np.arange(10)])))
     full = batch._replace(images=torch.full_like(batch.images, 200), trimaps=torch.full_like(batch.trimaps, 2))
     images, masks = prepare(full, Augment(affine=1, shift=0.4, outside=outside), seed=0, epoch=1)

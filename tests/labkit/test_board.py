@@ -108,7 +108,7 @@ PROGRAM = textwrap.dedent("""
     import os, sys
     from tests.labkit.test_training import recipe
     from labkit.data import open_pets
-    from labkit.training import board, fit
+    from labkit.training import board, epochs
 
     write = board._add_photo
     def dying(*given):
@@ -116,7 +116,7 @@ PROGRAM = textwrap.dedent("""
             os.kill(os.getpid(), 9)
         write(*given)
     board._add_photo = dying
-    list(fit(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
+    list(epochs(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
 """)
 
 
@@ -141,7 +141,7 @@ def test_nothing_is_written_where_nothing_is_kept(tiny_pets, monkeypatch):
     def refused(*_):
         raise AssertionError
 
-    monkeypatch.setattr(Board, "samples_picture", refused)
+    monkeypatch.setattr(Board, "samples_image", refused)
     monkeypatch.setattr(Board, "write_graph", refused)
     assert len(trained(recipe(training={"epochs": 1}), tiny_pets)) == 1
 

@@ -76,8 +76,7 @@ precision = "float32"
 
 @pytest.fixture
 def class_browser(tiny_pets, tmp_path):
-    for _ in fit(parse_recipe(SPECIES, "a test"), tiny_pets, tmp_path / "run", device="cpu"):
-        pass
+    fit(parse_recipe(SPECIES, "a test"), tiny_pets, tmp_path / "run", device="cpu")
     predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
     return workbook.Browser(predictor, tiny_pets, tiny_pets.split("test"))
 
@@ -123,8 +122,7 @@ def test_the_caption_names_the_shown_classes_with_their_colors_and_dice(class_br
 
 def test_ignored_pixels_are_no_mistakes_in_the_browser(tiny_pets, tmp_path):
     recipe = parse_recipe(SPECIES, "a test").changed(data={"target": "border_ignored"})
-    for _ in fit(recipe, tiny_pets, tmp_path / "run", device="cpu"):
-        pass
+    fit(recipe, tiny_pets, tmp_path / "run", device="cpu")
     predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
     browser = workbook.Browser(predictor, tiny_pets, tiny_pets.split("test"))
     browser.threshold.value = 0.02  # all is called pet

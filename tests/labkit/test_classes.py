@@ -144,14 +144,16 @@ def test_white_at_index_0_is_not_the_background(tmp_path):
     assert np.array_equal(classes.mask(tmp_path / "0.png"), scene(1, 1))
 
 
-@pytest.mark.parametrize("mode", ["1", "RGB", "LA", "RGBA", "I;16", "I", "F"])
+@pytest.mark.parametrize("mode", ["1", "RGB", "LA", "RGBA", "I;16", "I;16B", "I", "F"])
 def test_masks_of_any_mode_give_their_values(tmp_path, mode):
     values = scene(255, 255)
-    deep = {"I;16": np.uint16, "I": np.int32, "F": np.float32}.get(mode)
+    deep = {"I;16": np.uint16, "I;16B": ">u2", "I": np.int32, "F": np.float32}.get(mode)
     image = Image.fromarray(values.astype(deep or np.uint8))
     image = image if deep else image.convert(mode)
     path = tmp_path / "0.tif"
     image.save(path)
+    with Image.open(path) as kept:
+        assert kept.mode == mode
     classes = find_classes([path])
     assert classes.values == (0, 255)
     assert np.array_equal(classes.mask(path), values == 255)

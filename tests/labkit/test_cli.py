@@ -153,7 +153,7 @@ def test_an_interrupt_between_two_epochs_says_what_is_kept_too(recipe, tiny_root
         if text.startswith("epoch   2/"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("typer.echo", interrupted)
+    monkeypatch.setattr("builtins.print", interrupted)
     options = {"data": str(tiny_root), "epochs": 3, "device": "cpu", "run": tmp_path / "run"}
     with pytest.raises(Interrupted, match=r"epochs 1 to 2 are kept in .*run; go on with --resume"):
         train(str(recipe), **options)

@@ -6,7 +6,8 @@ import torchvision
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from labkit.analysis import latency, network_costs, stage_costs
+from course.stages import stage_table
+from labkit.analysis import latency, network_costs
 from labkit.errors import LabError
 from labkit.models import BasicBlock, ResNet34Encoder, build_model
 
@@ -53,7 +54,7 @@ def test_resnet34_costs_what_torchvision_publishes():
 
 def test_stages_of_the_unet_cost_what_is_counted_by_hand():
     with torch.device("meta"):
-        table = stage_costs(build_model("unet"), size=128).set_index("stage")
+        table = stage_table(build_model("unet"), size=128).set_index("stage")
     inputs, outputs, side = 512, 256, 32
     kernels = 9 * inputs * outputs + 9 * outputs**2
     stage = table.loc["decoder.1"]
@@ -68,14 +69,14 @@ def test_stages_of_the_unet_cost_what_is_counted_by_hand():
 
 def test_the_stem_of_resnet34_is_a_stage_though_no_module():
     with torch.device("meta"):
-        stem = stage_costs(build_model("resnet34_unet"), size=128).iloc[0]
+        stem = stage_table(build_model("resnet34_unet"), size=128).iloc[0]
     kernel = 7 * 7 * 3 * 64
     assert (stem["stage"], stem["parameters"], stem["multiply_adds"]) == ("encoder.stem", kernel + 128, kernel * 64**2)
 
 
 def test_sides_are_those_of_the_papers_figure():
     with torch.device("meta"):
-        table = stage_costs(build_model("unet", padding="valid"), size=572).set_index("stage")
+        table = stage_table(build_model("unet", padding="valid"), size=572).set_index("stage")
     sides = {f"encoder.{i}": side for i, side in enumerate((568, 280, 136, 64))} | {"bottleneck": 28}
     sides |= {f"decoder.{i}": side for i, side in enumerate((52, 100, 196, 388))}
     assert table.loc[list(sides), "height"].to_dict() == sides
@@ -92,7 +93,7 @@ def test_stages_add_up_to_what_autograd_keeps_on_a_real_device(arguments):
             kept[storage.data_ptr()] = storage
         return tensor
 
-    costs, table = network_costs(model), stage_costs(model)
+    costs, table = network_costs(model), stage_table(model)
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         model.train()(torch.rand(1, 3, 128, 128))
     assert costs.activation_bytes == sum(storage.nbytes() for storage in kept.values())
@@ -106,7 +107,7 @@ def test_measuring_leaves_the_model_alone():
     model = build_model("attention_unet", width=2, depth=2)
     model.decoder[0].eval()
     before, modes = {k: v.clone() for k, v in model.state_dict().items()}, [m.training for m in model.modules()]
-    stage_costs(model, 32)
+    stage_table(model, 32)
     assert latency(model, 32, repeats=1) > 0
     assert modes == [module.training for module in model.modules()]
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -121,6 +122,6 @@ def test_what_cannot_be_measured_is_one_sentence():
     with pytest.raises(LabError, match="image of 1 channels and 32x32 pixels"):
         network_costs(build_model("unet", width=2), 32, in_channels=1)
     with pytest.raises(LabError, match="BasicBlock: its stages are not known"):
-        stage_costs(BasicBlock(3, 3))
+        stage_table(BasicBlock(3, 3))
     with pytest.raises(LabError, match="repeats=0"):
         latency(BasicBlock(3, 3), 32, repeats=0)

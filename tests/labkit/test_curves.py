@@ -16,9 +16,9 @@ from PIL import Image
 from rich.text import Text
 
 from course import figures as plots
-from labkit.cli.training import epoch_line, epoch_printer
 from labkit.errors import LabError
 from labkit.training import Epoch, in_words, open_run, publish, seconds_left
+from labkit.training.progress import epoch_line, epoch_printer
 from tests.labkit.test_training import recipe, trained
 
 

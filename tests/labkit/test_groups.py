@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from labkit.data import (
-    Preparation,
+    BatchTransform,
     batch_loader,
     check_pets,
     class_names,
@@ -316,7 +316,7 @@ def test_imported_masks_reach_the_network_as_they_are(source, tmp_path):
     pets = get_pets(tmp_path / "new", source)
     arrays = load_arrays(pets, 32)
     batch = next(iter(batch_loader(arrays, [np.array([1, 0, 6])])))
-    _, masks = Preparation(pets, "mask", (0, 0, 0), (1, 1, 1))(batch)
+    _, masks = BatchTransform(pets, "mask", (0, 0, 0), (1, 1, 1))(batch)
     assert [mask.unique().tolist() for mask in masks] == [[0, 1], [0], [0, 2]]
     assert torch.equal(masks, batch.trimaps.long())
 

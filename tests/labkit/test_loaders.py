@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.data import Augment, Batch, Preparation, batch_indices, batch_loader, load_arrays, mask_from_trimap
+from labkit.data import Augment, Batch, BatchTransform, batch_indices, batch_loader, load_arrays, mask_from_trimap
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -57,7 +57,7 @@ def batch(tiny_pets) -> Batch:
 
 
 def test_images_come_out_normalized_by_mean_and_deviation(tiny_pets, batch):
-    images, masks = Preparation(tiny_pets, "foreground", MEAN, STD)(batch)
+    images, masks = BatchTransform(tiny_pets, "foreground", MEAN, STD)(batch)
     by_hand = (batch.images.numpy().astype(np.float64) / 255 - MEAN) / STD
     assert images.shape == (3, 3, 32, 32)
     assert images.dtype == torch.float32
@@ -68,14 +68,14 @@ def test_images_come_out_normalized_by_mean_and_deviation(tiny_pets, batch):
 
 @pytest.mark.parametrize("target", ["foreground", "foreground_strict", "border_ignored", "trimap", "species", "breed"])
 def test_mask_is_that_of_each_images_own_species_and_breed(tiny_pets, batch, target):
-    _, masks = Preparation(tiny_pets, target, MEAN, STD)(batch)
+    _, masks = BatchTransform(tiny_pets, target, MEAN, STD)(batch)
     items = [tiny_pets.items[i] for i in batch.indices]
     species, breeds = (torch.tensor([getattr(pet, key) for pet in items]) for key in ("species", "class_id"))
     assert torch.equal(masks, mask_from_trimap(batch.trimaps, target, species, breeds))
 
 
 def test_augment_that_does_nothing_changes_nothing(tiny_pets, batch):
-    prepare = Preparation(tiny_pets, "trimap", MEAN, STD)
+    prepare = BatchTransform(tiny_pets, "trimap", MEAN, STD)
     images, masks = prepare(batch)
     same_images, same_masks = prepare(batch, Augment(), seed=3, epoch=5)
     assert torch.allclose(same_images, images, atol=1e-4)
@@ -84,13 +84,13 @@ def test_augment_that_does_nothing_changes_nothing(tiny_pets, batch):
 
 @pytest.mark.parametrize("augment", [None, Augment(horizontal_flip=0.5)])
 def test_other_size_gives_images_and_masks_of_that_size(tiny_pets, batch, augment):
-    images, masks = Preparation(tiny_pets, "foreground", MEAN, STD)(batch, augment, size=20)
+    images, masks = BatchTransform(tiny_pets, "foreground", MEAN, STD)(batch, augment, size=20)
     assert images.shape == (3, 3, 20, 20)
     assert masks.shape == (3, 20, 20)
 
 
 def test_halved_images_are_means_of_four_pixels(tiny_pets, batch):
-    prepare = Preparation(tiny_pets, "foreground", MEAN, STD)
+    prepare = BatchTransform(tiny_pets, "foreground", MEAN, STD)
     whole, _ = prepare(batch)
     half, _ = prepare(batch, size=16)
     assert torch.allclose(half, F.avg_pool2d(whole, 2), atol=1e-4)

@@ -1,14 +1,19 @@
 """Muon against PyTorch's own, which takes matrices only, against a singular value decomposition and against AdamW."""
 
 import copy
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
-from labkit.models import PatchUNet
-from labkit.training import build_optimizer, build_schedule, parse_recipe
+from labkit.analysis import VARIANTS
+from labkit.models import NETWORKS, PatchUNet, build_model
+from labkit.training import LOSSES, Recipe, build_network, build_optimizer, build_schedule, parse_recipe, train_step
 from labkit.training.muon import Muon, orthogonalized
+from labkit.training.recipe import TrainingTable
 
 
 def network() -> nn.Sequential:
@@ -25,11 +30,12 @@ def fill_gradients(model: nn.Module, seed: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 36), (36, 8), (16, 16)])
-def test_singular_values_come_near_one_and_directions_stay(shape):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_singular_values_come_near_one_and_directions_stay(shape, dtype):
     torch.manual_seed(1)
     matrix = torch.randn(shape) @ torch.diag(torch.linspace(0.3, 3.0, shape[1]))
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    found = orthogonalized(matrix).float()
+    found = orthogonalized(matrix.to(dtype)).float()
     values = (u.T @ found @ v.T).diagonal()
     assert values.min() > 0.6
     assert values.max() < 1.25
@@ -40,7 +46,7 @@ def test_singular_values_come_near_one_and_directions_stay(shape):
 def test_a_convolution_steps_as_torchs_muon_steps_its_matrix():
     model = network()
     matrices = [nn.Parameter(model[i].weight.detach().flatten(1).clone()) for i in (2, 3)]
-    ours = Muon(model, lr=0.01, weight_decay=0.1)
+    ours = Muon(model, lr=0.01, weight_decay=0.1, dtype=torch.bfloat16)  # as PyTorch's own
     theirs = torch.optim.Muon(matrices, lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
     for step in range(4):
         fill_gradients(model, step)
@@ -142,3 +148,73 @@ def test_momentum_is_not_cycled_with_the_rate():
 def test_a_closure_is_refused():
     with pytest.raises(ValueError, match="takes no closure"):
         Muon(network(), lr=0.01).step(lambda: 0.0)
+
+
+# --- which layer is which, and in which precision
+
+
+@pytest.mark.parametrize("label", VARIANTS)
+def test_hidden_layers_are_orthogonalized_and_not_the_one_on_the_image_nor_the_head(label):
+    """The roles are read off a forward pass: what runs first sees the image, what runs last writes the logits."""
+    with torch.device("meta"):
+        model = build_model(**VARIANTS[label]).eval()
+        ran, kinds = [], (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+        for module in model.modules():
+            if isinstance(module, kinds):
+                module.register_forward_hook(lambda module, *_: ran.append(module))
+        model(torch.zeros(1, 3, 256, 256))
+    orthogonal, plain, vectors = (group["params"] for group in Muon(model, lr=0.1).param_groups)
+    first, head = ran[0].weight, ran[-1].weight
+    assert first.shape[1] == 3
+    matrices = {name: p for name, p in model.named_parameters() if p.ndim > 1}
+    tables = [p for name, p in matrices.items() if name.endswith("bias_table")]  # of a transformer's attention
+    assert {*map(id, plain)} == {*map(id, (first, head, *tables))}
+    assert {*map(id, orthogonal)} == {*map(id, matrices.values())} - {*map(id, plain)}
+    assert {*map(id, vectors)} == {id(p) for p in model.parameters() if p.ndim <= 1}
+
+
+SMALL = {
+    "unet": {"width": 4, "depth": 2},
+    "paper_unet": {"width": 4, "depth": 1},
+    "attention_unet": {"width": 4, "depth": 2},
+    "encoder_unet": {"encoder": "resnet18"},
+    "patch_unet": {"widths": (4, 8), "blocks": (1, 1)},
+}
+
+
+class Kinds(TorchDispatchMode):
+    """Notes the types of numbers that operations take and give."""
+
+    def __init__(self):
+        super().__init__()
+        self.met = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        given = function(*args, **(kwargs or {}))
+        tree_map_only(torch.Tensor, lambda tensor: self.met.add(tensor.dtype), (args, kwargs, given))
+        return given
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_at_float32_no_step_of_any_network_and_optimizer_computes_in_bfloat16(name):
+    what = Recipe().changed(model={"name": name, "classes": 1} | SMALL.get(name, {}))
+    model = build_network(what).to(memory_format=torch.channels_last)
+    images, masks = torch.randn(2, 3, 32, 32), torch.randint(0, 2, (2, 32, 32))
+    with Kinds() as kinds:
+        train_step(model, images, masks, LOSSES["bce+dice"], "float32")
+        for optimizer in get_args(TrainingTable.model_fields["optimizer"].annotation):  # Muon, which takes it, is last
+            build_optimizer(model, TrainingTable(optimizer=optimizer, precision="float32")).step()
+            assert not kinds.met & {torch.bfloat16, torch.float16}, optimizer
+    assert torch.float32 in kinds.met
+
+
+def test_muon_computes_in_the_recipes_precision_and_auto_is_the_hardwares(monkeypatch):
+    for fast in (True, False):
+        monkeypatch.setattr("labkit.training.hardware.has_bfloat16", lambda _, fast=fast: fast)
+        for precision, expected in {"auto": fast, "bfloat16": True, "float32": False}.items():
+            table = TrainingTable(optimizer="muon", precision=precision)
+            optimizer, kinds = build_optimizer(model := network(), table), Kinds()
+            fill_gradients(model, 0)
+            with kinds:
+                optimizer.step()
+            assert (torch.bfloat16 in kinds.met) == expected

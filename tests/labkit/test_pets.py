@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.datasets import OxfordIIITPet
 
 from labkit.data import color_statistics, load_arrays, open_pets, pet_table, read_image, read_trimap
-from labkit.data.pets import read_list, read_names
+from labkit.data.lists import read_list, read_names
 from labkit.errors import LabError
 
 # listed in the lab's facts about the data: pets are visible, the trimaps are all background
@@ -155,7 +155,7 @@ def test_unknown_family_and_part_are_refused_with_the_known_ones(own_pets):
     pets = open_pets(folder)
     with pytest.raises(LabError, match=r"'yours'.*official, mine"):
         pets.split("train", "yours")
-    with pytest.raises(LabError, match=r"no list test\.txt; it has train"):
+    with pytest.raises(LabError, match=r"'mine' has no part 'test'; it has train"):
         pets.split("test", "mine")
     with pytest.raises(LabError, match=r"no part 'val'; it has train, valid, test"):
         pets.split("val")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from labkit.data import batch_indices
 from labkit.errors import LabError
-from labkit.training import Processes, open_run
+from labkit.training import Processes, epochs, open_run
 from tests.labkit.test_training import recipe, trained, weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -118,11 +118,9 @@ def test_killed_process_ends_the_job_with_an_error_and_the_run_goes_on(train, ti
     done = len(open_run(run).history())
     assert done >= 2
     further = recipe(**PLAIN, data={"image_size": 64}).changed(training={"epochs": 400})
-    from labkit.training import fit
-
-    epochs = fit(further, tiny_pets, run, device="cpu", resume=True)
-    assert next(epochs).epoch == done + 1
-    epochs.close()
+    records = epochs(further, tiny_pets, run, device="cpu", resume=True)
+    assert next(records).epoch == done + 1
+    records.close()
 
 
 def test_batches_too_small_for_the_processes_are_one_sentence(train):

@@ -11,7 +11,7 @@ import torch
 from course import figures as plots
 from labkit.errors import LabError
 from labkit.training import find_learning_rate, range_test
-from labkit.training.range_test import _judged, running_mean
+from labkit.training.range_test import find_steepest, running_mean
 from tests.labkit.test_cli import recipe as recipe_file  # noqa: F401 (a fixture)
 from tests.labkit.test_training import recipe, trained
 
@@ -29,7 +29,7 @@ def test_suggestion_is_where_a_known_curve_falls_most_steeply(steepest):
     rates = np.geomspace(1e-6, 1, 100)
     losses = 1.5 - 1 / (1 + np.exp(-3 * np.log10(rates / steepest)))
     noise = np.random.default_rng(0).normal(0, 0.004, 100)
-    sweep = _judged(rates.tolist(), (losses + noise).tolist())
+    sweep = find_steepest(rates.tolist(), (losses + noise).tolist())
     assert abs(math.log10(sweep.suggested / steepest)) < 0.25
     assert len(sweep.smoothed) == 100
 
@@ -39,14 +39,14 @@ def test_a_leap_at_high_rates_is_not_taken_for_the_fall():
     rates = np.geomspace(1e-6, 1, 100)
     losses = 1.3 - 0.45 / (1 + np.exp(-3 * np.log10(rates / 1e-3)))
     losses[80::6] += 0.6
-    assert 3e-4 < _judged(rates.tolist(), losses.tolist()).suggested < 3e-3
+    assert 3e-4 < find_steepest(rates.tolist(), losses.tolist()).suggested < 3e-3
 
 
 def test_losses_that_only_rise_are_refused():
     with pytest.raises(LabError, match=r"falls at no learning rate from 0\.01 to 1; begin lower"):
-        _judged([0.01, 0.1, 1.0], [1.0, 2.0, 3.0])
+        find_steepest([0.01, 0.1, 1.0], [1.0, 2.0, 3.0])
     with pytest.raises(LabError, match="bursts within 2 steps"):
-        _judged([0.5], [1.0])
+        find_steepest([0.5], [1.0])
 
 
 def test_rates_grow_by_one_factor_and_the_first_loss_is_that_of_a_training(tiny_pets):
@@ -75,9 +75,9 @@ def test_it_goes_by_the_first_size_and_adds_up_the_batches_of_a_step(tiny_pets, 
     monkeypatch.setattr(
         range_test.Trainer,
         "epoch",
-        lambda self, arrays, batches, epoch, watch: (
+        lambda self, arrays, batches, epoch, progress: (
             seen.append((self.recipe.size_of_epoch(epoch), [len(batch) for batch in batches]))
-            or step(self, arrays, batches, epoch, watch)
+            or step(self, arrays, batches, epoch, progress)
         ),
     )
     table = {"sizes": [[32, 1], [48, 1]], "epochs": 2, "batch_size": 4, "accumulate": 2}

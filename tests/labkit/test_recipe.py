@@ -124,6 +124,7 @@ def test_missing_recipe_is_refused_with_the_known_ones():
         ('[training]\ncompile = "fast"', "training.compile", "boolean"),
         ("[training]\nsizes = [[64, 1], [96, 1]]", "training.sizes", "image_size = 128"),
         ("[training]\nsizes = [[16, 1], [128, 1]]", "training.sizes", "32"),
+        ("[training]\nsizes = [[160, 1], [128, 1]]", "training.sizes", "found 160, 128; .* none larger"),
         ('[training]\nfaults = ["frozen"]', "training.faults", "leave faults empty"),
         ('[training]\nloss = "cross-entropy"\n[model]\nclasses = 1', "training.loss", "model.classes = 2"),
         ('[training]\nloss = "bce"\n[model]\nclasses = 2', "training.loss", "classes = 1"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from labkit.data import Preparation, load_arrays
+from labkit.data import BatchTransform, load_arrays
 from labkit.errors import LabError
 from labkit.training import (
     LOSSES,
@@ -24,7 +25,7 @@ from labkit.training import (
     build_network,
     build_optimizer,
     build_schedule,
-    fit,
+    epochs,
     loop,
     open_run,
     parse_recipe,
@@ -40,17 +41,17 @@ from tests.labkit.test_training import recipe, trained, weights, without_clock
 # --- optimizers
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "radam"])
-def test_fused_steps_are_those_of_the_plain_optimizer(optimizer):
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "radam"])
+def test_fused_steps_are_those_of_the_plain_optimizer(name):
     """PyTorch's loop over single tensors is the oracle; weights in channels-last, as they are trained."""
-    table, kinds = TrainingTable(optimizer=optimizer, learning_rate=0.05, weight_decay=0.1), torch.optim
-    kind = {"sgd": kinds.SGD, "adam": kinds.Adam, "adamw": kinds.AdamW, "radam": kinds.RAdam}[optimizer]
+    table, kinds = TrainingTable(optimizer=name, learning_rate=0.05, weight_decay=0.1), torch.optim
+    kind = {"sgd": kinds.SGD, "adam": kinds.Adam, "adamw": kinds.AdamW, "radam": kinds.RAdam}[name]
     torch.manual_seed(0)
     ours = build_network(resolved()).to(memory_format=torch.channels_last)
     plain = build_network(resolved()).to(memory_format=torch.channels_last)
     plain.load_state_dict(ours.state_dict())
     optimizer = build_optimizer(ours, table)
-    momentum = {"momentum": 0.9, "nesterov": True} if optimizer == "sgd" else {}
+    momentum = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
     oracle = kind(plain.parameters(), lr=0.05, weight_decay=0.1, foreach=False, **momentum)
     images, masks = torch.randn(2, 3, 32, 32), torch.randint(0, 2, (2, 32, 32))
     for _ in range(3):
@@ -59,7 +60,7 @@ def test_fused_steps_are_those_of_the_plain_optimizer(optimizer):
             train_step(network, images.contiguous(memory_format=torch.channels_last), masks, LOSSES["bce"], "float32")
             steps.step()
             steps.zero_grad()
-    assert bool(optimizer.defaults.get("fused")) == (optimizer != "radam")
+    assert bool(optimizer.defaults.get("fused")) == (name != "radam")
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
@@ -71,9 +72,9 @@ def resolved():
 def test_a_checkpoint_of_an_older_optimizer_setting_is_taken_up(tiny_pets, tmp_path):
     """Runs that began before the steps were fused, and before steps were kept, go on."""
     what, run = recipe(), tmp_path / "run"
-    epochs = fit(what, tiny_pets, run, device="cpu")
-    next(epochs)
-    epochs.close()
+    records = epochs(what, tiny_pets, run, device="cpu")
+    next(records)
+    records.close()
     state = load_checkpoint(run / "last.pt")
     for group in state["optimizer"]["param_groups"]:
         group |= {"fused": None, "foreach": True}
@@ -176,7 +177,7 @@ class Watcher(TorchDispatchMode):
 def test_off_the_cpu_no_step_asks_for_a_number_or_waits_for_a_copy(tables, tiny_pets, monkeypatch):
     """On the device `meta`, which computes no values: to ask it for one is an error, as on a GPU it is a wait."""
     what = resolve(recipe(**tables), tiny_pets, "cpu")
-    prepare = Preparation(tiny_pets, what.data.target, what.data.mean, what.data.std, "meta")
+    prepare = BatchTransform(tiny_pets, what.data.target, what.data.mean, what.data.std, "meta")
     model = build_network(what).to("meta")
     optimizer = build_optimizer(model, what.training)
     schedule = build_schedule(optimizer, what.training, 100)
@@ -237,13 +238,13 @@ def test_patience_counts_from_the_first_epoch_at_full_size(tiny_pets, monkeypatc
 def test_a_run_that_stopped_early_stays_stopped_and_is_what_it_was(tiny_pets, tmp_path, monkeypatch):
     what, run = recipe(training={"epochs": 7, "patience": 3}), tmp_path / "run"
     with_scores(monkeypatch, SCORES)
-    epochs = []
+    records = []
     for stop in (2, 4, 9):
-        for epoch in fit(what, tiny_pets, run, device="cpu", resume=True):
-            epochs.append(epoch.epoch)
+        for epoch in epochs(what, tiny_pets, run, device="cpu", resume=True):
+            records.append(epoch.epoch)
             if epoch.epoch == stop:
                 break
-    assert epochs == [1, 2, 3, 4, 5]
+    assert records == [1, 2, 3, 4, 5]
     before = (run / "last.pt").read_bytes()
     assert trained(what, tiny_pets, run, resume=True) == []
     assert (run / "last.pt").read_bytes() == before
@@ -287,9 +288,9 @@ def test_compiled_training_is_the_plain_one_and_keeps_the_names_of_its_weights(q
 
 def test_a_run_moves_to_a_machine_without_a_compiler(quick_compiler, tiny_pets, tmp_path):
     what = recipe(training={"compile": True, "epochs": 2})
-    epochs = fit(what, tiny_pets, tmp_path / "run", device="cpu")
-    next(epochs)
-    epochs.close()
+    records = epochs(what, tiny_pets, tmp_path / "run", device="cpu")
+    next(records)
+    records.close()
     assert len(trained(what.changed(training={"compile": False}), tiny_pets, tmp_path / "run", resume=True)) == 1
 
 
@@ -312,7 +313,7 @@ PROGRAM = textwrap.dedent("""
     import os, sys
     from tests.labkit.test_training import recipe
     from labkit.data import open_pets
-    from labkit.training import checkpoints, fit
+    from labkit.training import checkpoints, epochs
 
     write, kept = checkpoints.write_steps, []
     def dying(path, steps):
@@ -321,21 +322,21 @@ PROGRAM = textwrap.dedent("""
             os.kill(os.getpid(), 9)
         write(path, steps)
     checkpoints.write_steps = dying
-    list(fit(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
+    list(epochs(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
 """)
 
 
 def test_steps_that_a_kill_kept_from_the_table_are_there_after_resuming(tiny_root, tiny_pets, tmp_path):
     """Killed between the checkpoint and the table of the second epoch: the checkpoint has its steps."""
     run, whole = tmp_path / "run", tmp_path / "whole"
-    repository = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    repository = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", PROGRAM, str(tiny_root), str(run)]
     killed = subprocess.run(command, cwd=repository, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
     assert killed.returncode == -signal.SIGKILL
     assert pd.read_csv(run / "steps.csv")["epoch"].tolist() == [1, 1]
-    epochs = fit(recipe(), tiny_pets, run, device="cpu", resume=True)
-    third = next(epochs)
-    epochs.close()
+    records = epochs(recipe(), tiny_pets, run, device="cpu", resume=True)
+    third = next(records)
+    records.close()
     assert third.epoch == 3
     expected = trained(recipe(), tiny_pets, whole)
     assert without_clock([third]) == without_clock(expected[2:3])

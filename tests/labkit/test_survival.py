@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from labkit.data import load_arrays, open_pets
 from labkit.errors import Interrupted, LabError
 from labkit.files import PARTIAL, claim_run_folder
-from labkit.training import checkpoints, find_learning_rate, fit, load_recipe, loop, open_run, range_test
+from labkit.training import epochs, find_learning_rate, fit, load_recipe, loop, memory, open_run, range_test
 from labkit.training.runs import load_checkpoint, save_checkpoint
 from tests.labkit.test_training import Wicked, equal_weights, recipe, trained, weights, without_clock
 
@@ -26,7 +26,7 @@ PROGRAM = textwrap.dedent("""
     import os, sys, time
     from tests.labkit.test_training import recipe
     from labkit.data import open_pets
-    from labkit.training import fit
+    from labkit.training import epochs
 
     root, run, hang = sys.argv[1:]
     if hang:  # stop in the middle of writing this file of the third epoch: some of it is on disk, none of it renamed
@@ -40,7 +40,7 @@ PROGRAM = textwrap.dedent("""
                     print("writing", flush=True)
                     time.sleep(600)
         files.os.fsync = hanging
-    for epoch in fit(recipe(training={"epochs": 6}), open_pets(root), run, device="cpu", resume=True):
+    for epoch in epochs(recipe(training={"epochs": 6}), open_pets(root), run, device="cpu", resume=True):
         print(epoch.epoch, flush=True)
 """)
 
@@ -118,7 +118,7 @@ def test_stopping_it_keeps_all_epochs_and_says_how_to_go_on(unbroken, tiny_pets,
 
     what, run = recipe(training={"epochs": EPOCHS}), tmp_path / "run"
     with pytest.raises(Interrupted, match=r"epochs 1 to 2 are kept in .*run; go on with --resume.*resume=True"):
-        trained(what, tiny_pets, run, watch=interrupted)
+        trained(what, tiny_pets, run, progress=interrupted)
     later = trained(what, tiny_pets, run, resume=True)
     assert without_clock(later) == without_clock(unbroken[1][2:])
     assert_ended_alike(run, unbroken)
@@ -153,14 +153,14 @@ def small_disk(tmp_path):
 def test_full_disk_is_one_sentence_and_the_last_checkpoint_stays_good(small_disk, unbroken, tiny_pets, tmp_path):
     what, run = recipe(training={"epochs": EPOCHS}), small_disk / "run"
     filler = small_disk / "filler"
-    epochs = fit(what, tiny_pets, run, device="cpu")
-    next(epochs)
-    next(epochs)
+    records = epochs(what, tiny_pets, run, device="cpu")
+    next(records)
+    next(records)
     good = (run / "last.pt").read_bytes()
     with pytest.raises(OSError, match="No space"):
         filler.write_bytes(b"0" * 10**6)
     with pytest.raises(LabError, match=r"cannot be written \(No space left on device\); free the disk"):
-        next(epochs)
+        next(records)
     assert (run / "last.pt").read_bytes() == good
     filler.unlink()
     trained(what, tiny_pets, run, resume=True)
@@ -203,11 +203,9 @@ def test_a_network_that_does_not_fit_is_said_before_anything_is_trained(tiny_pet
 
 
 def test_a_batch_of_one_image_cannot_be_halved():
-    assert "batch_size = 2 with training.accumulate = 2" in checkpoints.with_less_memory(
-        recipe(training={"batch_size": 4})
-    )
+    assert "batch_size = 2 with training.accumulate = 2" in memory.with_less_memory(recipe(training={"batch_size": 4}))
     assert (
-        checkpoints.with_less_memory(recipe(training={"batch_size": 1}))
+        memory.with_less_memory(recipe(training={"batch_size": 1}))
         == "try a smaller data.image_size or a narrower network"
     )
 
@@ -217,8 +215,8 @@ def test_a_gpus_words_about_memory_are_read():
         "CUDA out of memory. Tried to allocate 2.25 GiB. GPU 0 has a total capacity of 7.79 GiB of which 312.44 MiB is "
         "free. Including non-PyTorch memory, this process has 7.46 GiB memory in use."
     )
-    assert checkpoints.shortage(torch.OutOfMemoryError(words)) == "2.25 GiB more asked for, 312.44 MiB free"
-    assert checkpoints.shortage(RuntimeError("shape mismatch")) is None
+    assert memory.missing_memory(torch.OutOfMemoryError(words)) == "2.25 GiB more asked for, 312.44 MiB free"
+    assert memory.missing_memory(RuntimeError("shape mismatch")) is None
 
 
 def test_an_error_of_another_kind_is_not_taken_for_a_lack_of_memory(tiny_pets, monkeypatch):
@@ -246,14 +244,38 @@ def test_loss_that_is_no_number_stops_at_once_and_the_last_good_weights_stay(tin
 # --- whose run it is
 
 
-def test_run_in_use_is_left_alone_and_free_again_when_it_is_let_go(tiny_pets, tmp_path):
-    run, what = tmp_path / "run", recipe(training={"epochs": 2})
-    first = fit(what, tiny_pets, run, device="cpu")
-    next(first)
-    with pytest.raises(LabError, match="another process is training there; wait for it or choose another --run"):
-        trained(what, tiny_pets, run, resume=True)
-    first.close()
-    assert len(trained(what, tiny_pets, run, resume=True)) == 1
+def test_a_training_that_was_left_half_way_gives_its_folder_to_the_next_one(unbroken, tiny_pets, tmp_path):
+    """As in a notebook, where a variable, or the traceback of a cell, holds the generator that nobody goes on with."""
+    run, what = tmp_path / "run", recipe(training={"epochs": EPOCHS})
+    left = epochs(what, tiny_pets, run, device="cpu")
+    next(left)
+    again = epochs(what, tiny_pets, f"{run}/../run", device="cpu", resume=True)
+    assert next(again).epoch == 2
+    assert next(left, None) is None
+    with pytest.raises(LabError, match="already holds a run"):
+        trained(what, tiny_pets, run)
+    trained(what, tiny_pets, run, resume=True)
+    assert_ended_alike(run, unbroken)
+
+
+def test_a_training_at_work_keeps_its_folder(tiny_pets, tmp_path):
+    def meddling(batches, epoch):
+        with pytest.raises(LabError, match="another process is training there; wait for it or choose another --run"):
+            trained(recipe(), tiny_pets, tmp_path / "run", resume=True)
+        return batches
+
+    assert len(trained(recipe(), tiny_pets, tmp_path / "run", progress=meddling)) == 4
+
+
+def test_fit_trains_to_the_end_tells_each_epoch_and_returns_the_run(unbroken, tiny_pets, tmp_path, capsys):
+    what = recipe(training={"epochs": EPOCHS})
+    run = fit(what, tiny_pets, tmp_path / "run", device="cpu")
+    assert run == open_run(tmp_path / "run")
+    assert_ended_alike(run.path, unbroken)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:11] for line in lines] == [f"epoch   {n}/6" for n in range(1, 7)]
+    assert fit(what, tiny_pets, tmp_path / "run", device="cpu", resume=True) == run
+    assert capsys.readouterr().out == "nothing is left to do: the run has come to its end before\n"
 
 
 def test_another_recipe_is_named_by_its_first_difference(unbroken, tiny_pets):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from labkit.data import IGNORED, TARGETS, Preparation, class_names, has_foreground, mask_from_trimap, open_pets
+from labkit.data import IGNORED, TARGETS, BatchTransform, class_names, has_foreground, mask_from_trimap, open_pets
 from labkit.errors import LabError
 
 # 0 is what an augmentation with `outside = "zeros"` leaves where there is no picture
@@ -86,7 +86,7 @@ def test_ignored_pixels_of_a_mask_stay_ignored():
 def test_target_that_the_data_cannot_give_is_refused(target, masked_pets, tiny_pets):
     wrong = tiny_pets if target == "mask" else masked_pets
     held = "trimaps" if target == "mask" else "masks of class indices"
-    for ask in (lambda: class_names(target, wrong), lambda: Preparation(wrong, target, (0, 0, 0), (1, 1, 1))):
+    for ask in (lambda: class_names(target, wrong), lambda: BatchTransform(wrong, target, (0, 0, 0), (1, 1, 1))):
         with pytest.raises(LabError, match=rf"holds {held}.*{target!r}.*use ") as refused:
             ask()
         assert str(wrong.folder) in str(refused.value)

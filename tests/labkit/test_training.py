@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from labkit.data import Pets, Preparation, load_arrays, open_pets
+from labkit.data import BatchTransform, Pets, load_arrays, open_pets
 from labkit.errors import LabError
 from labkit.files import claim_run_folder, written_whole
 from labkit.metrics import dice_score, overlap_counts, per_image
@@ -24,7 +24,7 @@ from labkit.training import (
     build_network,
     build_optimizer,
     build_schedule,
-    fit,
+    epochs,
     loop,
     open_run,
     parse_recipe,
@@ -50,7 +50,7 @@ def recipe(**tables: dict) -> Recipe:
 
 
 def trained(what: Recipe, pets: Pets, run=None, **more) -> list:
-    return list(fit(what, pets, run, device="cpu", **more))
+    return list(epochs(what, pets, run, device="cpu", **more))
 
 
 def without_clock(epochs) -> list[dict]:
@@ -158,7 +158,7 @@ def test_best_weights_score_what_the_history_says(finished, tiny_pets):
 
 def test_validation_loss_does_not_depend_on_how_the_images_are_batched(tiny_pets):
     what = resolve(recipe(training={"loss": "bce"}), tiny_pets, "cpu")
-    prepare = Preparation(tiny_pets, "foreground", what.data.mean, what.data.std)
+    prepare = BatchTransform(tiny_pets, "foreground", what.data.mean, what.data.std)
     arrays, indices = load_arrays(tiny_pets, 32), tiny_pets.split("train")
     model = build_network(what)
     whole = valid_scores(model, arrays, indices, prepare, what, 32)
@@ -185,8 +185,8 @@ def test_test_images_are_never_asked_for(tiny_pets, monkeypatch, tmp_path):
     asked, split = [], Pets.split
     monkeypatch.setattr(Pets, "split", lambda self, part, *rest: asked.append(part) or split(self, part, *rest))
     seen = []
-    watch = lambda batches, epoch: (seen.extend(b.indices.tolist()) or b for b in batches)  # noqa: E731
-    trained(recipe(training={"epochs": 1}), tiny_pets, tmp_path / "run", watch=watch)
+    progress = lambda batches, epoch: (seen.extend(b.indices.tolist()) or b for b in batches)  # noqa: E731
+    trained(recipe(training={"epochs": 1}), tiny_pets, tmp_path / "run", progress=progress)
     assert set(asked) == {"train", "valid"}
     assert sorted(seen) == sorted(split(tiny_pets, "train").tolist())
 
@@ -227,6 +227,7 @@ VARIANTS = {
         "training": {"optimizer": "radam", "schedule": "constant", "sizes": [[32, 1], [48, 1]]},
     },
     "bfloat16": {"training": {"precision": "bfloat16"}},
+    "muon": {"training": {"optimizer": "muon", "precision": "bfloat16"}},
 }
 
 
@@ -234,19 +235,19 @@ VARIANTS = {
 def test_resumed_run_ends_bit_for_bit_as_the_unbroken_one(variant, tiny_pets, tmp_path):
     what = recipe(**VARIANTS[variant])
     unbroken = trained(what, tiny_pets, tmp_path / "unbroken")
-    epochs = []
+    records = []
     for stop in (1, 3, 4):  # started three times, the last time to the end
-        for epoch in fit(what, tiny_pets, tmp_path / "broken", device="cpu", resume=True):
+        for epoch in epochs(what, tiny_pets, tmp_path / "broken", device="cpu", resume=True):
             torch.rand(epoch.epoch)  # whoever watches may draw random numbers
-            epochs.append(epoch)
+            records.append(epoch)
             if epoch.epoch == stop:
                 break
-    assert without_clock(epochs) == without_clock(unbroken)
+    assert without_clock(records) == without_clock(unbroken)
     for name in ("model", *(["average"] if "ema" in VARIANTS[variant].get("training", {}) else [])):
         assert equal_weights(weights(tmp_path / "broken", name), weights(tmp_path / "unbroken", name))
     best = [load_file(tmp_path / run / "best.safetensors") for run in ("broken", "unbroken")]
     assert equal_weights(*best)
-    assert [row.row() for row in epochs] == open_run(tmp_path / "broken").history().to_dict("records")
+    assert [row.row() for row in records] == open_run(tmp_path / "broken").history().to_dict("records")
 
 
 def test_finished_run_resumes_to_nothing(finished, tiny_pets):
@@ -265,7 +266,7 @@ PROGRAM = textwrap.dedent("""
     sys.path.insert(0, sys.argv[4])
     from tests.labkit.test_training import recipe
     from labkit.data import open_pets
-    from labkit.training import fit
+    from labkit.training import epochs
     import labkit.training.checkpoints as checkpoints
 
     at, keep = sys.argv[3], getattr(checkpoints, sys.argv[3])
@@ -275,7 +276,7 @@ PROGRAM = textwrap.dedent("""
         import time
         time.sleep(600)
     setattr(checkpoints, at, hanging)
-    list(fit(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu"))
+    list(epochs(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu"))
 """)
 
 
@@ -314,9 +315,9 @@ def test_last_accumulated_step_of_an_epoch_is_a_mean_too(tiny_pets):
     with pytest.MonkeyPatch.context() as patch:
         step = loop.train_step
 
-        def noted(model, images, masks, loss, precision, accumulate=1):
-            scales.append(1 / accumulate)
-            return step(model, images, masks, loss, precision, accumulate)
+        def noted(model, images, masks, loss, precision, loss_scale):
+            scales.append(loss_scale)
+            return step(model, images, masks, loss, precision, loss_scale)
 
         patch.setattr(loop, "train_step", noted)
         table = {"loss": "bce", "batch_size": 4, "accumulate": 3, "epochs": 1}
@@ -559,5 +560,7 @@ def test_folder_that_cannot_be_written_is_named(tiny_pets, tmp_path):
     (tmp_path / "taken").write_text("a file, no folder")
     seen = []
     with pytest.raises(LabError, match="taken"):
-        trained(recipe(), tiny_pets, tmp_path / "taken" / "run", watch=lambda batches, epoch: seen.append(1) or batches)
+        trained(
+            recipe(), tiny_pets, tmp_path / "taken" / "run", progress=lambda batches, epoch: seen.append(1) or batches
+        )
     assert not seen  # before an epoch is trained for nothing

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.models import ENCODERS, build_model, network_stages, stage_at
+from course.stages import network_stages
+from labkit.analysis.costs import stage_at
+from labkit.models import ENCODERS, build_model
 
 NETWORKS = [
     {"name": "unet", "width": 4},

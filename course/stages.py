@@ -1,13 +1,14 @@
 """The networks' stages, as diagrams draw them and tables of costs list them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import singledispatch
 from itertools import zip_longest
-from typing import Literal
 
+import pandas as pd
 from torch import nn
 
+from labkit.analysis.costs import Stage, stage_costs
 from labkit.errors import LabError
 from labkit.models.attention_unet import AttentionGate, AttentionUNet, ReportGate
 from labkit.models.blocks import UpBilinear, UpInterpolated, UpTransposed
@@ -23,36 +24,6 @@ UPSAMPLING = {
     UpBilinear: "bilinear interpolation, 1×1 convolution",
     UpInterpolated: "bilinear interpolation",
 }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of a network; it takes what the stage before it gave.
-
-    Attributes:
-        name: path of its module, such as `decoder.0`.
-        channels: of its output.
-        scale: 8 where the output's sides are an eighth of the image's.
-        kind: what it computes; steps that deserve a box of their own are separated, `max pool; double convolution`.
-        skip: name of an earlier stage whose output comes in, too, before the last step.
-        join: where the skip stands in the concatenation, or that it is added.
-        module: path of the module that ends the stage, where its name is not such a path.
-    """
-
-    name: str
-    channels: int
-    scale: int
-    kind: str
-    skip: str = ""
-    join: Literal["first", "last", "sum"] = "first"
-    module: str = ""
-
-
-def stage_at(stages: Sequence[Stage], path: str) -> Stage | None:
-    """The stage that the module at a path belongs to; the network itself, path "", ends its last stage."""
-    if not path:
-        return stages[-1]
-    return next((stage for stage in stages if f"{path}.".startswith(f"{stage.module or stage.name}.")), None)
 
 
 @singledispatch
@@ -208,3 +179,8 @@ def _symmetric(decoder: SymmetricDecoder, features: Sequence[Stage], path: str =
         found.append(Stage(f"{path}.ups.{i}", channels, scale, "up-convolution"))
         found.append(Stage(f"{path}.stages.{i}", channels, scale, "double convolution", skip.name if skip else ""))
     return found
+
+
+def stage_table(model: nn.Module, size: int = 128, in_channels: int = 3) -> pd.DataFrame:
+    """What each stage of a network costs for one image `[1, in_channels, size, size]` (see `stage_costs`)."""
+    return stage_costs(model, network_stages(model), size, in_channels)
