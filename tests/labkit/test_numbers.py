@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from course import VARIANTS
 from labkit import analysis
-from labkit.analysis import VARIANTS, cases
+from labkit.analysis import cases
 from labkit.data import color_statistics, load_arrays, open_pets
 from labkit.errors import LabError
 from labkit.models import build_model
