@@ -26,7 +26,8 @@ def build_optimizer(model: nn.Module, table: TrainingTable) -> Optimizer:
     """
     if table.optimizer == "muon":
         precision = choose_precision(table.precision, next(model.parameters()).device)
-        return Muon(model, table.learning_rate, table.weight_decay, dtype=getattr(torch, precision))
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        return Muon(model, table.learning_rate, table.weight_decay, dtype=dtype)
     kinds = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "radam": RAdam}
     fused = table.optimizer != "radam" and all(p.device.type in FUSED for p in model.parameters())
     more = {"momentum": 0.9, "nesterov": True} if table.optimizer == "sgd" else {}
