@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -53,16 +54,10 @@ def batch_indices(indices: np.ndarray, batch_size: int, seed: int | None = None,
 def batch_loader(arrays: Arrays, batches: Sequence[np.ndarray], workers: int = 0) -> DataLoader:
     """A `DataLoader` that yields one `Batch` for each list of indices.
 
-    The array file is memory-mapped, so reading a batch costs about a millisecond and workers seldom pay;
-    their number changes nothing in what comes out.
+    Reading a batch from the mapped file costs about a millisecond, so workers seldom pay; they change no result.
     """
-    return DataLoader(
-        ArrayRows(arrays),
-        sampler=batches,
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-    )
+    pin_memory = torch.cuda.is_available()
+    return DataLoader(ArrayRows(arrays), sampler=batches, batch_size=None, num_workers=workers, pin_memory=pin_memory)
 
 
 @dataclass
@@ -111,36 +106,21 @@ class BatchTransform:
         """
         raw_images = images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         raw_trimaps = trimaps = batch.trimaps.to(self.device, non_blocking=True)
-        if augment is not None or (size or images.shape[-1]) != images.shape[-1]:
-            images, trimaps = augment_batch(
-                images,
-                trimaps,
-                augment or Augment(),
-                seed=seed,
-                epoch=epoch,
-                indices=batch.indices,
-                size=size,
-            )
+        redraw = 0 if augment is None else augment.redraw
+        augmented = partial(augment_batch, augment=augment or Augment(), seed=seed, epoch=epoch, size=size)
+        if augment is not None or size not in (None, images.shape[-1]):
+            images, trimaps = augmented(images, trimaps, indices=batch.indices)
         masks = self._masks(trimaps, batch.indices)
-        for attempt in range(1, augment.redraw + 1 if augment is not None else 0):
+        for attempt in range(1, redraw + 1):
             empty = torch.nonzero(~has_foreground(masks))[:, 0]
             if len(empty) == 0:
                 break
             indices = batch.indices[empty.cpu()]
-            images[empty], trimaps = augment_batch(
-                raw_images[empty],
-                raw_trimaps[empty],
-                augment,
-                seed=seed,
-                epoch=epoch,
-                indices=indices,
-                size=size,
-                attempt=attempt,
-            )
+            images[empty], trimaps = augmented(raw_images[empty], raw_trimaps[empty], indices=indices, attempt=attempt)
             masks[empty] = self._masks(trimaps, indices)
             self.redraws.draws += len(empty)
             self.redraws.images += len(empty) if attempt == 1 else 0
-            if attempt == augment.redraw:
+            if attempt == redraw:
                 self.redraws.given_up += int((~has_foreground(masks[empty])).sum())
         return images.sub_(self.mean).div_(self.std), masks  # in place: they are this call's own
 

@@ -1,8 +1,7 @@
-"""What the data are like, computed and not copied: mean, deviation, foreground, sizes, breeds, empty masks."""
+"""What the data are like, computed and not copied: mean, deviation, shares of the classes, sizes, empty masks."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class ColorStatistics:
+class ColorStatistics(NamedTuple):
     """Mean and standard deviation per channel (red, green, blue) of images in [0, 1]."""
 
     mean: tuple[float, float, float]
@@ -41,70 +39,51 @@ def color_statistics(arrays: Arrays, indices: np.ndarray) -> ColorStatistics:
 
 
 def pet_table(pets: Pets, arrays: Arrays | None = None) -> "pd.DataFrame":
-    """One row an image: `name, breed, species, height, width`; with arrays also the shares of its trimap.
+    """One row an image: `name, breed, species, height, width`; with arrays also what its trimap holds.
 
-    Sizes are read from the files' headers. `pet`, `border`, `background` are shares of the pixels; an image
-    whose trimap has neither pet nor border is `empty`. Data with classes of their own have a column
-    `share of <class>` for each instead, and an image with no class but the background is `empty`.
+    Those columns are the shares of the pixels `pet`, `background` and `border` (in data with classes of their own
+    `share of <class>`), and whether the mask is `empty`.
     """
     import pandas as pd  # half a second that training need not wait for
 
     rows = []
     for index, pet in enumerate(pets.items):
-        with Image.open(pets.trimap_path(index)) as trimap:
-            width, height = trimap.size
-        rows.append((pet.name, pet.breed, SPECIES[pet.species], height, width))
+        with Image.open(pets.trimap_path(index)) as trimap:  # its size is in the file's header
+            rows.append((pet.name, pet.breed, SPECIES[pet.species], trimap.height, trimap.width))
     table = pd.DataFrame(rows, columns=["name", "breed", "species", "height", "width"])
-    if arrays is not None and pets.classes:
-        shares = trimap_shares(arrays, tuple(range(len(pets.classes))))
-        for name, share in zip(pets.classes, shares.T, strict=True):
-            table[f"share of {name}"] = share
-        table["empty"] = shares[:, 1:].sum(1) == 0
-    elif arrays is not None:
-        shares = trimap_shares(arrays)
-        table["pet"], table["background"], table["border"] = shares.T
-        table["empty"] = (shares[:, 0] + shares[:, 2]) == 0
+    if arrays is not None:
+        values = tuple(range(len(pets.classes))) or TRIMAP_VALUES
+        table[_share_columns(pets)] = trimap_shares(arrays, values)
+        table["empty"] = [pets.is_empty(trimap) for trimap in arrays.trimaps]
     return table
 
 
 def trimap_shares(arrays: Arrays, values: tuple[int, ...] = TRIMAP_VALUES) -> np.ndarray:
     """Share of each of the values (1, 2, 3 of trimaps, or class indices) in each image, `float64 [N, len(values)]`."""
-    counts = [[(trimap == value).sum() for value in values] for trimap in arrays.trimaps]
-    return np.array(counts) / arrays.size**2
+    return np.array([[(trimap == value).mean() for value in values] for trimap in arrays.trimaps])
 
 
 def describe_pets(pets: Pets, size: int = 128, progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
-    """The data set in plain facts, for people and as JSON; colors and shares are counted at `size` pixels.
-
-    Mean, deviation and foreground are of the training images of the official split alone. Data with classes of
-    their own give each class's share of the pixels instead of species and foreground.
-    """
+    """The data set in plain facts, for people and as JSON; colors and shares are counted at `size` pixels."""
     arrays, train = load_arrays(pets, size, progress), pets.split("train")
     colors, table = color_statistics(arrays, train), pet_table(pets, arrays)
-    if pets.classes:
-        shares = {name: round(float(table[f"share of {name}"].iloc[train].mean()), 4) for name in pets.classes}
-        kinds, foreground = {"classes": len(pets.classes)}, {"class_shares": shares}
-    else:
-        strict, border = table["pet"].iloc[train].mean(), table["border"].iloc[train].mean()
-        kinds = {"species": table["species"].value_counts().sort_index().to_dict()}
-        foreground = {
-            "foreground_with_border": round(float(strict + border), 4),
-            "foreground_strict": round(float(strict), 4),
-        }
+    spans = {
+        side: dict(zip(("smallest", "median", "largest"), table[side].quantile([0, 0.5, 1]).tolist(), strict=True))
+        for side in ("height", "width")
+    }
     return {
         "data": pets.label,
         "images": len(pets),
         "split": {part: len(pets.split(part)) for part in PARTS},
         "breeds": len(pets.breeds),
-        **kinds,
-        "height": _range(table["height"]),
-        "width": _range(table["width"]),
-        "train_mean": [round(v, 4) for v in colors.mean],
-        "train_std": [round(v, 4) for v in colors.std],
-        **foreground,
+        "species": {} if pets.classes else table["species"].value_counts().sort_index().to_dict(),
+        **spans,
+        "train_mean": [round(value, 4) for value in colors.mean],
+        "train_std": [round(value, 4) for value in colors.std],
+        "train_shares": table.loc[train, _share_columns(pets)].mean().round(4).to_dict(),
         "empty_masks": table["name"][table["empty"]].tolist(),
     }
 
 
-def _range(values: "pd.Series") -> dict[str, float]:
-    return {name: float(values.quantile(q)) for name, q in (("smallest", 0), ("median", 0.5), ("largest", 1))}
+def _share_columns(pets: Pets) -> list[str]:
+    return [f"share of {name}" for name in pets.classes] or ["pet", "background", "border"]
