@@ -39,8 +39,10 @@ def data_get(
     kind = "images, groups" if pets.classes else "pets, breeds"
     typer.echo(f"{pets.label}: {len(pets)} {kind}: {len(pets.breeds)}, in {pets.folder}")
     if (table := pets.folder / "annotations" / TABLE).is_file():
-        held = table.read_text(encoding="utf-8")
-        typer.echo(held.rstrip())
+        import pandas as pd
+
+        held = pd.read_csv(table, dtype=str).to_string(index=False)
+        typer.echo(held)
         if "(ignored)" in held:
             typer.echo("(ignored) counts in neither loss nor score; name all values (--mask-values) to make it a class")
 

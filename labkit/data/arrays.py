@@ -50,10 +50,7 @@ def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] 
     The two files lie in `dataset/cache` (or, where that cannot be written, in the machine's temporary folder). They are
     written whole, under a lock, so that any number of processes may ask at once.
 
-    Args:
-        pets: the data set; every image that it lists is read.
-        size: height and width in pixels; images are squashed to it.
-        progress: wraps the indices while the arrays are built, such as `tqdm`.
+    `progress` wraps the indices while the arrays are built, such as `tqdm`.
 
     Raises:
         LabError: an image or trimap is missing or damaged, or the two differ in size; the disk is full.

@@ -174,15 +174,8 @@ def augment_batch(
 ) -> tuple[Tensor, Tensor]:
     """Augment images `float [B, 3, S, S]` in [0, 1] and trimaps `uint8 [B, S, S]`, a whole batch on its device.
 
-    Args:
-        images: see above.
-        trimaps: likewise.
-        augment: what may happen.
-        seed: the recipe's seed.
-        epoch: counts from 1.
-        indices: `int64 [B]`, which images these are.
-        size: side of the result in pixels; None keeps S.
-        attempt: how many times these images have been drawn before in this epoch.
+    `indices` `int64 [B]` says which images these are, `attempt` how many times they have been drawn before in this
+    epoch; `size` is the side of the result in pixels, None keeps S.
     """
     grid = sampling_grid(augment, seed, epoch, indices, size or images.shape[-1], images.device, attempt)
     images, trimaps = sample_images(images, grid, augment.outside), sample_trimaps(trimaps, grid, augment.outside)

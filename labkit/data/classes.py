@@ -64,11 +64,7 @@ def find_classes(
     before colors. Names are given in that order; where each value (but 255) is below their number, it is the index of
     its name, however rare.
 
-    Args:
-        paths: the masks.
-        names: of the classes, the background first; without any, `background`, `class 1`, ...
-        mask_values: the values of the classes in their order; they overrule all of that.
-        ignore: values that count for nothing.
+    `mask_values`, the values of the classes in their order, overrule all of that; those of `ignore` count for nothing.
 
     Raises:
         LabError: a mask cannot be read, a value is neither a class nor ignored, or classes and names differ in number.

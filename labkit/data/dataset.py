@@ -25,9 +25,6 @@ class PetDataset(Dataset):
             own, which a `DataLoader` cannot put into one batch.
         transform: called with the image and the mask, returns both; transforms of `torchvision.transforms.v2` then
             treat the two alike (the mask is never interpolated).
-
-    Raises:
-        LabError: there are no such data, no such split, or the target is not made from them.
     """
 
     def __init__(

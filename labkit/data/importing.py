@@ -80,13 +80,8 @@ def import_pets(
     the folders may name the classes in the masks, the background first. Images of one's own get the split
     `inside-groups` and, of 3 groups and more, `by-group`; the last is the official one, too.
 
-    Args:
-        source: archive or folder.
-        root: where to.
-        orientation: `stored` or `exif`, for images whose EXIF turn size cannot judge.
-        mask_values: in masks of one's own, see `find_classes`.
-        ignore: likewise.
-        say: takes the sentence that counts and names the images whose EXIF turn size cannot judge.
+    `orientation` (`stored` or `exif`) is for images whose EXIF turn size cannot judge; `say` takes the sentence that
+    counts and names them. `mask_values` and `ignore` are those of `find_classes`.
     """
     if orientation not in ("stored", "exif"):
         raise LabError(f"--orientation {orientation}: choose stored or exif")

@@ -1,15 +1,17 @@
-"""What the data are like, computed and not copied: mean, deviation, shares of the classes, sizes, empty masks."""
+"""What the data are like, and what is wrong with them: every file decoded once, nothing copied from a table."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from labkit.data.arrays import Arrays, load_arrays
-from labkit.data.images import TRIMAP_VALUES
+from labkit.data.images import TRIMAP_VALUES, in_threads
 from labkit.data.lists import SPECIES
 from labkit.data.pets import PARTS, Pets
+from labkit.errors import LabError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,7 @@ class ColorStatistics(NamedTuple):
 def color_statistics(arrays: Arrays, indices: np.ndarray) -> ColorStatistics:
     """Mean and standard deviation over all pixels of the images at `indices`.
 
-    Counted from exact histograms of the 256 values, so that neither order nor float rounding matters.
+    Counted from exact histograms, so that neither order nor float rounding matters.
     """
     histograms = np.zeros((3, 256), dtype=np.int64)
     for chunk in np.array_split(np.sort(indices), -(-len(indices) // 256)):
@@ -53,7 +55,8 @@ def pet_table(pets: Pets, arrays: Arrays | None = None) -> "pd.DataFrame":
     table = pd.DataFrame(rows, columns=["name", "breed", "species", "height", "width"])
     if arrays is not None:
         values = tuple(range(len(pets.classes))) or TRIMAP_VALUES
-        table[_share_columns(pets)] = trimap_shares(arrays, values)
+        names = [f"share of {name}" for name in pets.classes] or ["pet", "background", "border"]
+        table[names] = trimap_shares(arrays, values)
         table["empty"] = [pets.is_empty(trimap) for trimap in arrays.trimaps]
     return table
 
@@ -80,10 +83,68 @@ def describe_pets(pets: Pets, size: int = 128, progress: Callable[[Iterable], It
         **spans,
         "train_mean": [round(value, 4) for value in colors.mean],
         "train_std": [round(value, 4) for value in colors.std],
-        "train_shares": table.loc[train, _share_columns(pets)].mean().round(4).to_dict(),
+        "train_shares": table.iloc[train, 5:-1].mean().round(4).to_dict(),  # the columns between sizes and `empty`
         "empty_masks": table["name"][table["empty"]].tolist(),
     }
 
 
-def _share_columns(pets: Pets) -> list[str]:
-    return [f"share of {name}" for name in pets.classes] or ["pet", "background", "border"]
+@dataclass(frozen=True)
+class Report:
+    """What `check_pets` found: problems, a sentence each, and names of images."""
+
+    problems: tuple[str, ...]
+    empty: tuple[str, ...]
+    """Their trimap is all background."""
+    not_jpeg: tuple[str, ...]
+    """Their file is called `.jpg` and is something else; they are read all the same."""
+
+
+def check_pets(pets: Pets, progress: Callable[[Iterable], Iterable] = iter) -> Report:
+    """Decode every image and trimap, compare their sizes, and check the lists."""
+
+    def look(index: int) -> tuple[str, bool, bool]:
+        try:
+            _, trimap = pets.pair(index)
+        except LabError as error:
+            return str(error), False, False
+        with Image.open(pets.image_path(index)) as file:
+            return "", pets.is_empty(trimap), file.format != "JPEG"
+
+    wrong, empty, other = zip(*progress(in_threads(look, range(len(pets)))), strict=True)
+    problems = [sentence for sentence in wrong if sentence]
+    for family in pets.families():
+        problems += list_problems(pets, family)
+    names = [pet.name for pet in pets.items]
+    return Report(
+        tuple(problems),
+        tuple(name for name, found in zip(names, empty, strict=True) if found),
+        tuple(name for name, found in zip(names, other, strict=True) if found),
+    )
+
+
+def list_problems(pets: Pets, family: str) -> list[str]:
+    """What keeps the lists of a split from being used, a sentence each.
+
+    Names without an image are a problem of the official lists, which come with the images, and a warning in others.
+    """
+    try:
+        parts = pets.parts(family)
+    except LabError as error:
+        return [str(error)]
+    problems = [
+        f"split {family}: {part}.txt is no list of a split; call it train, valid or test..."
+        for part in parts
+        if part not in ("train", "valid") and not part.startswith("test")
+    ]
+    if not parts or ("train" in parts) != ("valid" in parts):
+        found = f"only {', '.join(parts)}" if parts else "no list at all"
+        problems.append(f"split {family}: has {found}; a training needs train.txt and valid.txt")
+    for part, names in parts.items():
+        try:
+            missing = len(names) - len(pets.split(part, family))
+        except LabError as error:
+            problems.append(str(error))
+            continue
+        if missing and family == "official":
+            problems.append(f"split official/{part}: {missing} of {len(names)} names have no image; get the data again")
+    return list(dict.fromkeys(problems))  # names that two lists share are a problem of both
