@@ -41,7 +41,7 @@ def data_get(
     if (table := pets.folder / "annotations" / TABLE).is_file():
         import pandas as pd
 
-        held = pd.read_csv(table, dtype=str).to_string(index=False)
+        held = pd.read_csv(table, dtype={"value": str}).to_string(index=False)
         typer.echo(held)
         if "(ignored)" in held:
             typer.echo("(ignored) counts in neither loss nor score; name all values (--mask-values) to make it a class")
