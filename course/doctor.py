@@ -15,8 +15,8 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli.shell import Data, shown_path, some_of
-from labkit.errors import LabError
+from labkit.cli.shell import Data, shown_path
+from labkit.errors import LabError, some_of
 from labkit.files import PARTIAL, home
 
 PYTHON = shlex.quote(shown_path(sys.executable))
