@@ -64,7 +64,7 @@ def data_check(data: Data = "sample") -> None:
     for problem in report.problems:
         typer.echo(f"problem: {problem}", err=True)
     if report.problems:
-        raise LabError(f"{pets.folder}: {len(report.problems)} problems, named above; get the data again")
+        raise LabError(f"{pets.folder}: {len(report.problems)} problem{'s' * (len(report.problems) > 1)}, named above")
     fits = [fitting_orientations(pets.image_path(i), pets.trimap_path(i)) for i in range(len(pets))]
     if unsure := [pet.name for pet, found in zip(pets.items, fits, strict=True) if len(found) == 2]:
         typer.echo(

@@ -15,6 +15,7 @@ from labkit.data.groups import find_groups, folders, list_groups, write_groups
 from labkit.data.images import fitting_orientations, read_image
 from labkit.data.pets import DRAWN, Pets, data_root, open_pets, read_classes, read_list
 from labkit.errors import LabError
+from labkit.files import PARTIAL
 
 LAYOUT = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
@@ -53,7 +54,7 @@ def _fetch_pets(root: Path) -> None:
     from torchvision.datasets import OxfordIIITPet
 
     # one folder for all attempts: an archive that was fetched whole is not fetched again
-    waiting = root.with_name(f".{root.name}-fetching")
+    waiting = root.with_name(f"{PARTIAL}{root.name}-fetching")
     try:
         OxfordIIITPet(waiting, split="trainval", target_types="segmentation", download=True)
     except (OSError, RuntimeError) as error:
@@ -132,6 +133,8 @@ def _unpack(archive: Path, target: Path) -> None:
     except Exception as error:  # of tarfile, zipfile and every decompressor
         if getattr(error, "errno", None):
             raise  # the disk's fault
+        if "encrypted" in str(error):
+            raise LabError(f"{archive}: needs a password; unpack it yourself and name the folder") from None
         raise LabError(
             f"{archive}: is damaged, cut off, or packed in a way that is not read here "
             f"({str(error).partition(':')[0]}); copy it again, or unpack it yourself and name the folder"
