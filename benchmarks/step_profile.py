@@ -27,7 +27,7 @@ from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, pre
 from labkit.models import CBAM, AttentionGate
 from labkit.training import (
     LOSSES,
-    build_average,
+    MovingAverage,
     build_network,
     build_optimizer,
     build_schedule,
@@ -68,7 +68,7 @@ class WholeStep:
         self.model = build_network(self.recipe).to(device, memory_format=torch.channels_last).train()
         self.optimizer = build_optimizer(self.model, self.table)
         self.schedule = build_schedule(self.optimizer, self.table, steps=10_000)
-        self.average = build_average(self.model, self.table.ema)
+        self.average = MovingAverage(self.model, self.table.ema)
         self.prepare = BatchTransform(
             pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, device
         )

@@ -4,13 +4,14 @@ import base64
 import datetime
 import html
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import latex2mathml.converter
 import nbformat
+import pandas as pd
+from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
 from labkit.files import write_text
@@ -18,8 +19,6 @@ from labkit.files import write_text
 INTERACTIVE = "An interactive part: open the notebook in JupyterLab to use it."
 WIDGET = "application/vnd.jupyter.widget-view+json"
 VECTOR = "image/svg+xml"
-# code is left alone: fences and back-ticks first, then display formulas, then inline ones
-FORMULA = re.compile(r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|\$([^\s$](?:[^$\n]*[^\s$])?)\$", re.DOTALL)
 MEASURES = {
     "dice_per_image": "Dice, per image",
     "dice_pooled": "Dice, pooled",
@@ -32,7 +31,7 @@ STYLE = """
 :root { color-scheme: light; --ink: #1f2328; --quiet: #59636e; --line: #d8dee4; --paper: #fff; --code: #f6f8fa; }
 * { box-sizing: border-box; }
 body { margin: 0; color: var(--ink); background: var(--paper); font: 16px/1.6 system-ui, sans-serif; }
-nav { index: sticky; top: 0; background: var(--paper); border-bottom: 1px solid var(--line); padding: .6rem 1rem;
+nav { position: sticky; top: 0; background: var(--paper); border-bottom: 1px solid var(--line); padding: .6rem 1rem;
       display: flex; gap: 1.2rem; flex-wrap: wrap; z-index: 1; }
 nav a, a { color: #0757ba; text-decoration: none; } nav a:hover { text-decoration: underline; }
 main { max-width: 56rem; margin: 0 auto; padding: 1rem; }
@@ -53,6 +52,7 @@ img { max-width: 100%; height: auto; } .quiet { color: var(--quiet); } .input_ar
 def write_report(out: Path, notebooks: list[Path], data: str, recipe: str, seconds: float) -> Path:
     """Write `<out>/index.html` from executed notebooks and the evaluations of `<out>/run`."""
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_filter("markdown2html", MarkdownWithMath(renderer=MathmlRenderer(escape=False)).render)
     links, articles = [], []
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
@@ -75,19 +75,24 @@ def write_report(out: Path, notebooks: list[Path], data: str, recipe: str, secon
     return out / "index.html"
 
 
+class MathmlRenderer(IPythonRenderer):
+    """Formulas become MathML, which browsers draw by themselves."""
+
+    def block_math(self, body: str) -> str:
+        return convert(body.strip(), display="block")
+
+    def inline_math(self, body: str) -> str:
+        return convert(body.strip())
+
+
 def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with formulas as MathML and without widgets, which need a running kernel."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = with_mathml(cell.source)
-        for output in cell.get("outputs", []):
-            content = output.get("data", {})
-            if WIDGET in content:
-                output["data"] = nbformat.from_dict({"text/html": f'<p class="quiet">{INTERACTIVE}</p>'})
-            elif VECTOR in content:  # nbconvert would leave its alt text out
-                output["data"] = nbformat.from_dict({"text/html": _vector(content[VECTOR], output.metadata)})
-            elif "text/markdown" in content:
-                content["text/markdown"] = with_mathml(content["text/markdown"])
+    """The notebook without widgets, which need a running kernel."""
+    for output in [output for cell in notebook.cells for output in cell.get("outputs", [])]:
+        content = output.get("data", {})
+        if WIDGET in content:
+            output["data"] = nbformat.from_dict({"text/html": f'<p class="quiet">{INTERACTIVE}</p>'})
+        elif VECTOR in content:  # nbconvert would leave its alt text out
+            output["data"] = nbformat.from_dict({"text/html": _vector(content[VECTOR], output.metadata)})
     return notebook
 
 
@@ -97,30 +102,14 @@ def _vector(picture: str, metadata: Mapping[str, Mapping[str, str]]) -> str:
     return f'<img alt="{alt}" src="data:{VECTOR};base64,{source}">'
 
 
-def with_mathml(markdown: str) -> str:
-    """Replace `$...$` and `$$...$$` outside code by MathML, which browsers draw by themselves."""
-
-    def formula(match: re.Match) -> str:
-        code, block, inline = match.groups()
-        if code is not None:
-            return code
-        kind = "block" if block is not None else "inline"
-        return latex2mathml.converter.convert((block or inline).strip(), display=kind)
-
-    return FORMULA.sub(formula, markdown)
-
-
 def evaluation_table(run: Path) -> str:
     """The summaries of a run's evaluations as an HTML table; a sentence when there are none."""
     summaries = [json.loads(path.read_text()) for path in sorted(run.glob("evaluations/*/summary.json"))]
     if not summaries:
         return '<p class="quiet">No evaluation: notebooks 04 and 05 were not both executed.</p>'
-    heads = "".join(f"<th>{html.escape(label)}</th>" for label in MEASURES.values())
-    rows = "".join(
-        f"<tr><td>{html.escape(s['data'])}, {html.escape(s['split'])}: {s['images']} images, scored at "
-        f"{'their own size' if s['scored_at'] == 'original' else '{0} x {0} pixels'.format(s['input_size'])}</td>"
-        + "".join(f"<td>{s[key]:.4f}</td>" for key in MEASURES)
-        + "</tr>"
-        for s in summaries
-    )
-    return f"<h2>Test result</h2><table><thead><tr><th>images</th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    rows = []
+    for found in summaries:
+        size = "their own size" if found["scored_at"] == "original" else "{0} x {0} pixels".format(found["input_size"])
+        what = f"{found['data']}, {found['split']}: {found['images']} images, scored at {size}"
+        rows.append({"images": what} | {label: found[key] for key, label in MEASURES.items()})
+    return f"<h2>Test result</h2>{pd.DataFrame(rows).to_html(index=False, border=0, float_format='%.4f')}"

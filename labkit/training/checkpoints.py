@@ -1,27 +1,27 @@
 """A run folder while its training goes on: locked, begun or taken up again, added to after each epoch."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from labkit.data import Pets
 from labkit.errors import Interrupted, LabError
 from labkit.files import PARTIAL, RUN_LOCK, cannot_write, claim_run_folder, write_text
 from labkit.training.board import Board
-from labkit.training.compiling import compiler_complaint
+from labkit.training.explaining import explained
 from labkit.training.hardware import environment
-from labkit.training.memory import explaining_shortage
-from labkit.training.processes import Processes
 from labkit.training.recipe import Recipe, parse_recipe
-from labkit.training.runs import load_checkpoint, save_checkpoint, save_weights, write_history, write_json, write_steps
+from labkit.training.runs import HISTORY, load_checkpoint, save_checkpoint, save_weights, write_json, write_table
 from labkit.training.steps import STEPS
+
+if TYPE_CHECKING:
+    from labkit.training.loop import Epoch, Trainer
 
 
 class RunInProgress:
@@ -29,20 +29,39 @@ class RunInProgress:
 
     Args:
         path: the run folder; None keeps nothing.
-        recipe: the resolved recipe.
-        parts: model, optimizer, schedule, average: whatever has a state.
-        board: shows the run in TensorBoard; its model is the one that is validated and kept.
-        first: whether this is the process that writes.
+        trainer: whose state is kept.
     """
 
-    def __init__(self, path: Path | None, recipe: Recipe, parts: dict[str, Any], board: Board, first: bool = True):
-        self.path, self.recipe, self.parts, self.board = path, recipe, parts, board
-        self.writes = first and path is not None
+    def __init__(self, path: Path | None, trainer: "Trainer"):
+        self.path, self.trainer, self.recipe = path, trainer, trainer.recipe
+        self.writes = trainer.processes.first and path is not None
+        self.board: Board | None = None
         self.history: list[dict[str, Any]] = []
-        self.steps = torch.empty(0, len(STEPS), dtype=torch.float64)
-        """All optimizer steps, the rows of `steps.csv`."""
-        self.best: tuple[int, float] = (0, -1.0)
-        """Size in pixels and Dice of the best epoch: one at a larger size beats all at smaller ones."""
+        self.steps: list[tuple] = []
+        """The rows of `steps.csv`."""
+
+    def start(self, resume: bool) -> None:
+        """Take up the run that is there, if `resume`; else begin one.
+
+        Raises:
+            LabError: there is a run that is not to be taken up, or cannot be.
+        """
+        path, goes_on = self.path, resume and (self.path / "last.pt").exists()
+        if goes_on:
+            self.restore()
+        # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
+        elif (path / "history.csv").exists() or ((path / "best.safetensors").exists() and not resume):
+            how = "its last.pt is missing, so that it cannot go on" if resume else "go on with --resume"
+            raise LabError(f"{path}: already holds a run; choose another --run, delete it, or {how}")
+        if not self.writes:
+            return
+        self.board = Board(path / "tensorboard", self.trainer, len(self.history) + 1)
+        if goes_on:
+            self.write_tables()  # a kill may have come between the checkpoint and these
+        else:
+            write_text(path / "recipe.toml", self.recipe.toml())
+            write_json(path / "environment.json", environment(torch.device(self.recipe.training.device)))
+            self.board.write_graph()
 
     def restore(self) -> None:
         """Read the last checkpoint back into model, optimizer, schedule and average.
@@ -50,61 +69,66 @@ class RunInProgress:
         Raises:
             LabError: it is damaged, or one of another recipe, data or network.
         """
-        state = load_checkpoint(self.path / "last.pt")
-        if changed := _first_difference(parse_recipe(state["recipe"], f"{self.path / 'last.pt'}"), self.recipe):
+        path = self.path / "last.pt"
+        state = load_checkpoint(path)
+        if changed := _first_difference(parse_recipe(state["recipe"], str(path)), self.recipe):
             raise LabError(
                 f"{self.path}: holds a run of another recipe or data ({changed}); choose another --run, or train with "
                 "its own recipe.toml"
             )
         try:
-            for name, part in self.parts.items():
+            for name, part in self.trainer.parts().items():
                 part.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
             raise LabError(
-                f"{self.path / 'last.pt'}: the checkpoint is not one of this network ({str(error).splitlines()[0]}); "
-                "choose another --run"
+                f"{path}: the checkpoint is not one of this network ({reason}); choose another --run"
             ) from None
-        self.history, self.best = state["history"], tuple(state["best"])
-        self.steps = state.get("steps", self.steps)
+        self.history, self.steps = state["history"], state.get("step_rows", [])
+
+    def score(self, row: dict[str, Any]) -> tuple[int, float]:
+        """By which epochs are compared: size in pixels, then Dice, so that a larger size beats all smaller ones."""
+        return self.recipe.size_of_epoch(row["epoch"]), row["valid_dice"]
+
+    def best_score(self) -> tuple[int, float]:
+        """The best epoch's."""
+        return max(map(self.score, self.history), default=(0, -1.0))
 
     def has_stalled(self) -> bool:
         """Whether the best epoch lies `patience` epochs back; not before the images have reached their full size."""
-        if not self.recipe.training.patience or self.best[0] < self.recipe.data.image_size:
+        patience = self.recipe.training.patience
+        if not patience or self.best_score()[0] < self.recipe.data.image_size:
             return False
-        score = {row["epoch"]: (self.recipe.size_of_epoch(row["epoch"]), row["valid_dice"]) for row in self.history}
-        return len(self.history) - max(score, key=score.get) >= self.recipe.training.patience
+        return len(self.history) - max(self.history, key=self.score)["epoch"] >= patience
 
-    def keep(self, row: dict[str, Any], steps: Tensor, best: tuple[int, float] | None) -> None:
-        """Add an epoch: its weights if they are the best, the checkpoint, the tables, TensorBoard's files.
-
-        Args:
-            row: the line of `history.csv`.
-            steps: the lines of `steps.csv`.
-            best: size and Dice of this epoch if it is the best so far.
+    def keep(self, record: "Epoch", steps: list[tuple]) -> None:
+        """Add an epoch, whose steps are these rows of `steps.csv`.
 
         The order makes every moment a good one to be killed in: until the checkpoint is in its place the epoch
         counts as not done, and is done again to the same result.
         """
-        self.best = best or self.best
-        history, steps = [*self.history, row], torch.cat([self.steps, steps])
+        history, steps = [*self.history, record.row()], self.steps + steps
         if self.writes:
-            if best:
-                facts = {"epoch": row["epoch"], "valid_dice": row["valid_dice"]}
-                save_weights(self.path / "best.safetensors", self.board.model, self.recipe, **facts)
-            kept = {"recipe": self.recipe.toml(), "history": history, "steps": steps, "best": list(self.best)}
-            states = {name: part.state_dict() for name, part in self.parts.items()}
+            if record.best:
+                facts = {"epoch": record.epoch, "valid_dice": record.valid_dice}
+                save_weights(self.path / "best.safetensors", self.trainer.validated, self.recipe, **facts)
+            self.board.write_epoch(record)
+            states = {name: part.state_dict() for name, part in self.trainer.parts().items()}
+            kept = {"recipe": self.recipe.toml(), "history": history, "step_rows": steps}
             save_checkpoint(self.path / "last.pt", kept | states)
         self.history, self.steps = history, steps
         if self.writes:
-            self.write_tables_and_board()
+            self.write_tables()
 
-    def write_tables_and_board(self) -> None:
-        """The tables, and TensorBoard's file of the last epoch, as the checkpoint has them."""
-        row = self.history[-1]
-        write_history(self.path / "history.csv", self.history)
-        write_steps(self.path / "steps.csv", self.steps)
-        norms = self.steps[self.steps[:, 0] == row["epoch"], -1]
-        self.board.write_epoch(self.path / "tensorboard", row, norms)
+    def write_tables(self) -> None:
+        """The tables, as the checkpoint has them."""
+        write_table(self.path / "history.csv", HISTORY, ([row[key] for key in HISTORY] for row in self.history))
+        write_table(self.path / "steps.csv", STEPS, self.steps)
+
+    def close(self) -> None:
+        """End what is open."""
+        if self.board:
+            self.board.writer.close()
 
     def describe_kept(self) -> str:
         """What is kept, for the end of a message."""
@@ -112,6 +136,46 @@ class RunInProgress:
             return "no epoch is kept"
         epochs = f"epochs 1 to {len(self.history)} are" if len(self.history) > 1 else "epoch 1 is"
         return f"{epochs} kept in {self.path}"
+
+
+@contextmanager
+def run_in_progress(path: str | Path | None, trainer: "Trainer", resume: bool) -> Iterator[RunInProgress]:
+    """Open a run folder for a training; whatever ends the block, the error says what is kept.
+
+    Raises:
+        LabError: another process trains there, or there is a run already and `resume` is not set, or one that
+            cannot be taken up; the training cannot go on (see `explained`).
+        Interrupted: the user stopped it.
+    """
+    run = RunInProgress(None if path is None else Path(path), trainer)
+    with _locked(run.path) if run.writes else nullcontext():
+        try:
+            with closing(run), explained(run.recipe, run.describe_kept):
+                if run.path is not None:
+                    run.start(resume)
+                yield run
+        except KeyboardInterrupt:
+            how = "; go on with --resume, in a notebook with resume=True" if run.history and path else ""
+            raise Interrupted(run.describe_kept() + how) from None
+        except OSError as error:  # of TensorBoard's files: all others are written by `written_whole`
+            if not run.writes:
+                raise
+            raise cannot_write(run.path / "tensorboard", error) from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        claim_run_folder(path)
+        held = FileLock(path / RUN_LOCK).acquire(timeout=0)
+    except Timeout:
+        raise LabError(f"{path}: another process is training there; wait for it or choose another --run") from None
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    with held:
+        for half_written in path.glob(f"{PARTIAL}*"):  # by a process that was killed; nobody else is at work here
+            half_written.unlink()
+        yield
 
 
 _unfinished: WeakValueDictionary[Path, Iterator[Any]] = WeakValueDictionary()
@@ -137,87 +201,11 @@ def closing_the_earlier(epochs: Callable[..., Iterator[Any]]) -> Callable[..., I
     return begin
 
 
-@contextmanager
-def run_in_progress(
-    path: str | Path | None,
-    recipe: Recipe,
-    parts: dict[str, Any],
-    board: Board,
-    resume: bool,
-    processes: Processes,
-) -> Iterator[RunInProgress]:
-    """Open a run folder for a training; whatever ends the block, the error says what is kept.
-
-    Args:
-        path: the run folder; None keeps nothing.
-        recipe: the resolved recipe.
-        parts: model, optimizer, schedule, average: whatever has a state.
-        board: shows the run in TensorBoard.
-        resume: take up the run that is there; where none is, begin one.
-        processes: which train together; the first one writes, and keeps all others out.
-
-    Raises:
-        LabError: another process trains there, or there is a run already and `resume` is not set, or one that
-            cannot be taken up; the loss is not finite; the memory does not suffice; there is no compiler.
-        Interrupted: the user stopped it.
-    """
-    run = RunInProgress(None if path is None else Path(path), recipe, parts, board, processes.first)
-    with _locked(run.path) if run.writes else nullcontext():
-        if run.path is not None:
-            _start(run, resume)
-        try:
-            with explaining_shortage(recipe, run.describe_kept):
-                yield run
-        except FloatingPointError as error:
-            raise LabError(f"{error}; lower it ({run.describe_kept()})") from None
-        except KeyboardInterrupt:
-            how = "; go on with --resume, in a notebook with resume=True" if run.history and path else ""
-            raise Interrupted(run.describe_kept() + how) from None
-        except RuntimeError as error:
-            if recipe.training.compile and (complaint := compiler_complaint(error)):
-                raise LabError(
-                    f"training.compile: torch.compile failed ({complaint}); install a C++ compiler (for a GPU Triton, "
-                    "too), or set compile = false"
-                ) from None
-            raise
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    try:
-        claim_run_folder(path)
-        held = FileLock(path / RUN_LOCK).acquire(timeout=0)
-    except Timeout:
-        raise LabError(f"{path}: another process is training there; wait for it or choose another --run") from None
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    with held:
-        for half_written in path.glob(f"{PARTIAL}*"):  # by a process that was killed; nobody else is at work here
-            half_written.unlink()
-        yield
-
-
-def _start(run: RunInProgress, resume: bool) -> None:
-    path = run.path
-    if resume and (path / "last.pt").exists():
-        run.restore()
-        if run.writes and run.history:  # a kill may have come between the checkpoint and these
-            run.write_tables_and_board()
-    # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
-    elif (path / "history.csv").exists() or ((path / "best.safetensors").exists() and not resume):
-        how = "its last.pt is missing, so that it cannot go on" if resume else "go on with --resume"
-        raise LabError(f"{path}: already holds a run; choose another --run, delete it, or {how}")
-    elif run.writes:
-        write_text(path / "recipe.toml", run.recipe.toml())
-        write_json(path / "environment.json", environment(torch.device(run.recipe.training.device)))
-        run.board.write_graph(path / "tensorboard")
-
-
 def _first_difference(old: Recipe, new: Recipe) -> str | None:
     """The first key in which two recipes differ; device and compiler may change, since a run can move."""
     for table in ("data", "model", "training"):
         one, other = getattr(old, table).model_dump(), getattr(new, table).model_dump()
-        for key in (*one, *(key for key in other if key not in one)):
+        for key in one | other:
             if key not in ("device", "compile") and one.get(key) != other.get(key):
                 return f"{table}.{key} is {one.get(key)!r} there and {other.get(key)!r} here"
     return None

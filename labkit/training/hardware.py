@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import shutil
 import subprocess
 from importlib.metadata import version
 
@@ -28,7 +29,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise LabError(f"no device {name!r}; use auto, cpu, cuda or cuda:1") from None
     if device.type not in ("cpu", "cuda"):  # Apple's has no float64, in which scores are summed
         raise LabError(f"the lab does not run on a device of the kind {device.type!r}; use auto, cpu, cuda or cuda:1")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise LabError(f"device {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use --device cpu")
     return device
 
@@ -47,9 +48,9 @@ def has_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     if not any(word in allowed for word in ("ALL", "DEFAULT", "AMX", "BF16", "FP16", "AVX10")):
         return False
     # torch 2.11 has private functions for what newer versions tell in public; without either the answer is no
@@ -66,9 +67,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def keep_freed_memory(device: torch.device) -> bool:
     """Let this process keep the memory that it frees, for the next step; returns whether the C library can.
 
-    A training on the CPU asks for the same tensors in every step. glibc gives large ones back to the system and gets
-    them again as pages to be zeroed, thousands of page faults a step; what that costs says the change "freed memory
-    kept, six steps" in records/attempts.csv. Other devices and C libraries have no such switch.
+    glibc gives large tensors back to the system and gets them again as pages to be zeroed, thousands of page faults
+    in each step of a training on the CPU. Other devices and C libraries have no such switch.
     """
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
         return False
@@ -78,23 +78,19 @@ def keep_freed_memory(device: torch.device) -> bool:
 
 
 def describe(device: torch.device, precision: str) -> str:
-    """One line for the start of a training: device, memory, precision."""
-    if device.type == "cuda":
-        found = torch.cuda.get_device_properties(device)
-        free, total = torch.cuda.mem_get_info(device)
-        return f"{found.name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, {precision}"
-    memory = (
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else float("nan")
-    )
-    return f"{device.type.upper()} with {torch.get_num_threads()} threads, {memory:.0f} GiB of memory, {precision}"
+    """One line for the start of a training: the device, its free memory or threads, the precision."""
+    if device.type == "cpu":
+        return f"CPU with {torch.get_num_threads()} threads, {precision}"
+    free, total = torch.cuda.mem_get_info(device)
+    name = torch.cuda.get_device_name(device)
+    return f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, {precision}"
 
 
 def environment(device: torch.device) -> dict[str, str | int | None]:
     """What a result was made with, for `environment.json`."""
-    names = ("torch", "torchvision", "numpy")
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in names},
+        **{name: version(name) for name in ("torch", "torchvision", "numpy")},
         "labkit": __version__,  # it may be run from its folder, not installed
         "platform": platform.platform(terse=True),
         "processor": torch.cpu.get_capabilities().get("cpu_name") if hasattr(torch.cpu, "get_capabilities") else None,
@@ -106,15 +102,9 @@ def environment(device: torch.device) -> dict[str, str | int | None]:
 
 
 def _commit() -> str | None:
-    if (folder := checkout()) is None:
-        return None  # an installed copy: a repository around it is another one
-    try:
-        asked = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None  # no git on this machine: the record says so
-    return asked.stdout.strip() or None
+    """Of the checkout that labkit runs from; None for an installed copy, and on a machine without git."""
+    folder = checkout()
+    if folder is None or shutil.which("git") is None:
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None

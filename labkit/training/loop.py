@@ -4,30 +4,24 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel
 
-from labkit.data import Arrays, Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays
-from labkit.training.board import Board
+from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays
 from labkit.training.checkpoints import closing_the_earlier, run_in_progress
-from labkit.training.compiling import compiled
-from labkit.training.completing import resolve
+from labkit.training.explaining import explained
 from labkit.training.hardware import autocast, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
-from labkit.training.memory import explaining_shortage
-from labkit.training.optimizers import build_average, build_optimizer, build_schedule
-from labkit.training.processes import Processes, join_processes
-from labkit.training.recipe import Recipe
-from labkit.training.runs import HISTORY, build_network, check_norms, empty_network
-from labkit.training.steps import StepRecorder, Steps, gradient_norm
+from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
+from labkit.training.processes import ALONE, Processes, join_processes
+from labkit.training.recipe import Recipe, resolve
+from labkit.training.runs import HISTORY, build_network, empty_network
+from labkit.training.steps import Steps, gradient_norm
 from labkit.training.validation import valid_scores
 
 Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
@@ -76,6 +70,71 @@ def train_step(
     return value.detach()
 
 
+class Trainer:
+    """A network, the images that it learns from, and all that takes part in a step.
+
+    Args:
+        recipe: a resolved one.
+        pets: the data set; its test images are not touched.
+        model: the network as it begins.
+        processes: which train together.
+    """
+
+    def __init__(self, recipe: Recipe, pets: Pets, model: nn.Module, processes: Processes = ALONE):
+        data, table, device = recipe.data, recipe.training, torch.device(recipe.training.device)
+        self.recipe, self.processes = recipe, processes
+        self.train, self.valid = (pets.split(part, data.split) for part in ("train", "valid"))
+        self.arrays = load_arrays(pets, data.image_size)
+        self.prepare = BatchTransform(pets, data.target, data.mean, data.std, device)
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.optimizer = build_optimizer(self.model, table)
+        batches = batch_indices(self.train, table.batch_size)
+        self.schedule = build_schedule(self.optimizer, table, table.epochs * math.ceil(len(batches) / table.accumulate))
+        self.average = MovingAverage(self.model, table.ema) if table.ema else None
+        self.validated = self.average.module if self.average else self.model
+        processes.check(batches, self.valid)
+        self.parallel = processes.wrap(self.model)
+        """The model as it is called: on several processes it averages the gradients; it may be compiled."""
+        if table.compile:
+            # a training at many sizes, with batches that differ by an image, has more shapes than the default allows
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+            self.parallel = torch.compile(self.parallel, dynamic=False)
+
+    def epoch(self, batches: list[np.ndarray], epoch: int, size: int, progress: Progress) -> Steps:
+        """Train on every batch once, at `size` pixels; returns what its steps were.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        table, augment = self.recipe.training, self.recipe.data.augment
+        loss, steps = LOSSES[table.loss], Steps(epoch, table.accumulate)
+        groups = [batches[i : i + table.accumulate] for i in range(0, len(batches), table.accumulate)]
+        loaded = iter(progress(batch_loader(self.arrays, self.processes.share(batches)), epoch))
+        self.model.train()
+        for group in groups:
+            for whole in group:
+                images, masks = self.prepare(next(loaded), augment, table.seed, epoch, size)
+                images = images.contiguous(memory_format=torch.channels_last)
+                weight = self.processes.weight(len(images), len(whole))
+                value = train_step(self.parallel, images, masks, loss, table.precision, weight / len(group))
+                steps.add_batch(weight * value, self.schedule.get_last_lr()[0])
+            steps.gradient_norms.append(gradient_norm(self.model))
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.schedule.step()
+            if self.average:
+                self.average.update_parameters(self.model)
+        # not the average's own counter, which is equal everywhere and stays on the CPU, where nccl cannot reach it
+        for network in dict.fromkeys([self.model, self.validated]):
+            self.processes.same_buffers(network)
+        return steps.read(self.processes)
+
+    def parts(self) -> dict[str, Any]:
+        """Whatever has a state that a checkpoint keeps."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+        return parts | ({"average": self.average} if self.average else {})
+
+
 @closing_the_earlier
 def epochs(
     recipe: Recipe,
@@ -106,106 +165,41 @@ def epochs(
     recipe = resolve(recipe, pets, device)
     table, chosen = recipe.training, torch.device(recipe.training.device)
     processes = join_processes(chosen)
-    train, valid = (pets.split(part, recipe.data.split) for part in ("train", "valid"))
-    batches = batch_indices(train, table.batch_size)
-    processes.check(len(valid))
-    smallest = min(recipe.size_of_epoch(epoch) for epoch in range(1, table.epochs + 1))
-    check_norms(recipe, min(map(len, batches)) // processes.size, smallest)
     keep_freed_memory(chosen)
     torch.manual_seed(table.seed)
     goes_on = resume and run is not None and (Path(run) / "last.pt").is_file()
-    with explaining_shortage(recipe, lambda: "nothing was trained"):
-        model = (empty_network if goes_on else build_network)(recipe).to(chosen, memory_format=torch.channels_last)
-        optimizer = build_optimizer(model, table)
-        average = build_average(model, table.ema) if table.ema else None
-    validated = average.module if average else model
+    with explained(recipe, lambda: "nothing was trained"):
+        model = empty_network(recipe) if goes_on else build_network(recipe)
+        trainer = Trainer(recipe, pets, model, processes)
 
-    arrays = load_arrays(pets, recipe.data.image_size)
-    prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
-    steps_per_epoch = -(-len(batches) // table.accumulate)
-    schedule = build_schedule(optimizer, table, steps_per_epoch * table.epochs)
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule} | ({"average": average} if average else {})
-    board = Board(validated, recipe, prepare, arrays, valid)
-
-    with run_in_progress(run, recipe, parts, board, resume, processes) as kept:
-        parallel = compiled(processes.wrap(model)) if table.compile else processes.wrap(model)
-        trainer = Trainer(recipe, model, parallel, optimizer, schedule, average, prepare, processes)
+    with run_in_progress(run, trainer, resume) as kept:
         for epoch in range(len(kept.history) + 1, table.epochs + 1):
             if kept.has_stalled():
                 break
             began = time.perf_counter()
             torch.manual_seed(table.seed * 1_000_003 + epoch)  # dropout, the same in a resumed run
             size = recipe.size_of_epoch(epoch)
-            steps = trainer.epoch(arrays, batch_indices(train, table.batch_size, table.seed, epoch), epoch, progress)
+            batches = batch_indices(trainer.train, table.batch_size, table.seed, epoch)
+            steps = trainer.epoch(batches, epoch, size, progress)
             trained = time.perf_counter() - began
-            scores = valid_scores(validated, arrays, valid, prepare, recipe, size, processes)
+            validated, prepare = trainer.validated, trainer.prepare
+            scores = valid_scores(validated, trainer.arrays, trainer.valid, prepare, recipe, size, processes)
             if not math.isfinite(scores["loss"]):
                 rates = f"learning rates up to {max(steps.rates):g}"
                 raise FloatingPointError(f"epoch {epoch}: the validation loss is {scores['loss']:g} after {rates}")
-            better = (size, scores["dice"]) > kept.best  # an epoch at a larger size beats all at smaller ones
             record = Epoch(
                 epoch=epoch,
                 seconds=time.perf_counter() - began,
-                images_per_second=len(train) / trained,
-                learning_rate=schedule.get_last_lr()[0],
-                train_loss=steps.losses.mean().item(),
+                images_per_second=len(trainer.train) / trained,
+                learning_rate=trainer.schedule.get_last_lr()[0],
+                train_loss=fmean(steps.losses),
                 valid_loss=scores["loss"],
                 valid_dice=scores["dice"],
                 valid_iou=scores["iou"],
-                best=better,
-                step_losses=tuple(steps.losses.tolist()),
-                gradient_norms=tuple(steps.gradient_norms.tolist()),
+                best=(size, scores["dice"]) > kept.best_score(),
+                step_losses=tuple(steps.losses),
+                gradient_norms=tuple(steps.gradient_norms),
                 redrawn=(prepare.redraws.images, prepare.redraws.given_up),
             )
-            kept.keep(record.row(), steps.table(epoch), (size, scores["dice"]) if better else None)
+            kept.keep(record, steps.rows())
             yield record
-
-
-@dataclass
-class Trainer:
-    """What takes part in a training step."""
-
-    recipe: Recipe
-    model: nn.Module
-    parallel: nn.Module
-    """The model as it is called: on several processes it averages the gradients; it may be compiled."""
-    optimizer: Optimizer
-    schedule: LRScheduler
-    average: AveragedModel | None
-    prepare: BatchTransform
-    processes: Processes
-
-    def epoch(self, arrays: Arrays, batches: list[np.ndarray], epoch: int, progress: Progress) -> Steps:
-        """Train on every batch once; returns what its steps were, read from the device when the last one is done.
-
-        Raises:
-            FloatingPointError: the loss is not finite.
-        """
-        table, size = self.recipe.training, self.recipe.size_of_epoch(epoch)
-        loss, steps = LOSSES[table.loss], StepRecorder(epoch, table.accumulate)
-        loaded = progress(batch_loader(arrays, self.processes.share(batches)), epoch)
-        self.model.train()
-        for group in _groups(zip(loaded, map(len, batches), strict=False), table.accumulate):
-            for batch, whole in group:
-                images, masks = self.prepare(batch, self.recipe.data.augment, table.seed, epoch, size)
-                images = images.contiguous(memory_format=torch.channels_last)
-                weight = self.processes.weight(len(images), whole)
-                value = train_step(self.parallel, images, masks, loss, table.precision, weight / len(group))
-                steps.add_batch(weight * value, self.schedule.get_last_lr()[0])
-            steps.add_step(gradient_norm(self.model))
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            self.schedule.step()
-            if self.average:
-                self.average.update_parameters(self.model)
-        # not the average's own counter, which is equal everywhere and stays on the CPU, where nccl cannot reach it
-        for network in (self.model, self.average.module) if self.average else (self.model,):
-            self.processes.same_buffers(network)
-        return steps.read(self.processes)
-
-
-def _groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of `size` items, the last one perhaps shorter."""
-    items = iter(items)
-    while group := list(islice(items, size)):
-        yield group

@@ -13,15 +13,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 def orthogonalized(matrix: Tensor, rounds: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly: all singular values come near 1 (0.7 to 1.2), directions stay.
 
-    A polynomial in `matrix` does it without a singular value decomposition, in the matrix's own precision: bfloat16 is
-    enough, and fast where the hardware has it.
-
-    Args:
-        matrix: `float [M, N]`.
-        rounds: of the iteration.
-
-    Returns:
-        `float [M, N]`.
+    A polynomial in `matrix`, `float [M, N]`, does it without a singular value decomposition, in the matrix's own
+    precision: bfloat16 is enough, and fast where the hardware has it.
     """
     a, b, c = COEFFICIENTS
     x = matrix if len(matrix) <= len(matrix.T) else matrix.T  # the small Gram matrix is the cheap one
@@ -47,8 +40,7 @@ class Muon(AdamW):
     Args:
         model: its parameters are all trained. The layer on the image is its first; what writes the logits is called
             `head`, or is its last layer.
-        lr: learning rate.
-        weight_decay: decoupled, for weights of two dimensions and more, none for biases and norms.
+        weight_decay: for weights of two dimensions and more, none for biases and norms.
         momentum: of Muon's running gradient.
         dtype: in which matrices are made orthogonal.
     """
@@ -75,12 +67,8 @@ class Muon(AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """One step of all parameters; a parameter without a gradient stays.
-
-        Raises:
-            ValueError: a closure is given; the step of the convolutions would come before it.
-        """
-        if closure is not None:
+        """One step of all parameters; a parameter without a gradient stays."""
+        if closure is not None:  # the step of the convolutions would come before it
             raise ValueError("Muon takes no closure: compute the loss and its gradients before the step")
         for group in self.param_groups:
             weights = [p for p in group["params"] if p.grad is not None]
@@ -101,7 +89,5 @@ class Muon(AdamW):
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         for p, grad in zip(weights, grads, strict=True):
             matrix = grad.flatten(1)
-            p.add_(
-                orthogonalized(matrix.to(self.dtype)).view_as(p),
-                alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)),
-            )
+            length = 0.2 * math.sqrt(max(matrix.shape))
+            p.add_(orthogonalized(matrix.to(self.dtype)).view_as(p), alpha=-group["lr"] * length)

@@ -13,25 +13,23 @@ from labkit.training.hardware import choose_precision
 from labkit.training.muon import Muon
 from labkit.training.recipe import TrainingTable
 
-FUSED = ("cpu", "cuda")
-"""Devices on which one kernel makes the whole step of SGD, Adam and AdamW; PyTorch has none for RAdam."""
-
 
 def build_optimizer(model: nn.Module, table: TrainingTable) -> Optimizer:
-    """The recipe's optimizer over all parameters.
+    """The recipe's optimizer over all parameters, with the fastest kernels that PyTorch has for the device.
 
     SGD has momentum 0.9 (0.99 in the UNet paper), but with the one-cycle schedule, which moves it between 0.95 and
     0.85 against the rate, as it does Adam's first beta. Muon makes its matrices orthogonal in the recipe's precision.
-    One kernel makes the step where PyTorch has it, elsewhere one for each of its operations, over all parameters.
     """
+    device = next(model.parameters()).device
     if table.optimizer == "muon":
-        precision = choose_precision(table.precision, next(model.parameters()).device)
+        precision = choose_precision(table.precision, device)
         return Muon(model, table.learning_rate, table.weight_decay, dtype=getattr(torch, precision))
-    kinds = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "radam": RAdam}
-    fused = table.optimizer != "radam" and all(p.device.type in FUSED for p in model.parameters())
-    more = {"momentum": 0.9, "nesterov": True} if table.optimizer == "sgd" else {}
-    more |= {"fused": True} if fused else {"foreach": True}
-    return kinds[table.optimizer](model.parameters(), lr=table.learning_rate, weight_decay=table.weight_decay, **more)
+    kind = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "radam": RAdam}[table.optimizer]
+    fused = kind is not RAdam and device.type in ("cpu", "cuda")  # one kernel makes the whole step
+    more = {"fused": True} if fused else {"foreach": True}
+    if kind is SGD:
+        more |= {"momentum": 0.9, "nesterov": True}
+    return kind(model.parameters(), lr=table.learning_rate, weight_decay=table.weight_decay, **more)
 
 
 def build_schedule(optimizer: Optimizer, table: TrainingTable, steps: int) -> LRScheduler:
@@ -48,11 +46,10 @@ def build_schedule(optimizer: Optimizer, table: TrainingTable, steps: int) -> LR
 
 
 class MovingAverage(AveragedModel):
-    """Exponential moving average of weights and batch-norm statistics.
+    """Exponential moving average of weights and batch-norm statistics, which begins with the model's first step.
 
-    After n steps the decay is min(decay, (1 + n) / (10 + n)), so that a short training is not ruled by its
-    random start. PyTorch's own `update_parameters` copies n to the model's device in every step, and a GPU's host
-    waits for that; here n stays on the CPU.
+    After n steps the decay is min(decay, (1 + n) / (10 + n)), so that a short training is not ruled by its random
+    start. PyTorch's own `update_parameters` waits in every step for the copy of n to the GPU; here n stays on the CPU.
     """
 
     def __init__(self, model: nn.Module, decay: float):
@@ -63,18 +60,12 @@ class MovingAverage(AveragedModel):
     def update_parameters(self, model: nn.Module) -> None:
         """Take up the model's weights after a step; the first ones are taken as they are."""
         n = int(self.n_averaged)
-        average = get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)) if n else 0.0)
+        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
         means, currents = (itertools.chain(net.parameters(), net.buffers()) for net in (self.module, model))
-        numbers = []
-        for mean, current in zip(means, currents, strict=True):
-            if mean.is_floating_point():
-                numbers.append((mean, current))
-            else:  # how many batches a norm has seen
+        pairs = list(zip(means, currents, strict=True))
+        for mean, current in pairs:
+            if not mean.is_floating_point():  # how many batches a norm has seen
                 mean.copy_(current)
-        average(*map(list, zip(*numbers, strict=True)), n)
+        numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+        get_ema_multi_avg_fn(decay)(*map(list, zip(*numbers, strict=True)), n)
         self.n_averaged += 1
-
-
-def build_average(model: nn.Module, decay: float) -> AveragedModel:
-    """The moving average that begins with the model's first step."""
-    return MovingAverage(model, decay)

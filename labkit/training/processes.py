@@ -31,18 +31,19 @@ class Processes:
         device = next(model.parameters()).device
         return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
-    def check(self, images: int) -> None:
-        """Raise a `LabError` if so few validation images cannot be shared."""
-        if images < self.size:
-            raise LabError(f"{images} validation images cannot be shared by {self.size} processes; start fewer")
+    def check(self, batches: list[np.ndarray], valid: np.ndarray) -> None:
+        """Raise a `LabError` if batches or validation images are too few to be shared."""
+        smallest = min(map(len, batches))
+        if smallest < self.size:
+            raise LabError(
+                f"training.batch_size: batches of {smallest} cannot be shared by {self.size} processes; take a larger "
+                "batch_size or fewer processes"
+            )
+        if len(valid) < self.size:
+            raise LabError(f"{len(valid)} validation images cannot be shared by {self.size} processes; start fewer")
 
     def share(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         """This process's part of each batch: every image is seen once, by one process."""
-        if self.size > 1 and min(map(len, batches)) < self.size:
-            raise LabError(
-                f"training.batch_size: batches of {min(map(len, batches))} cannot be shared by {self.size} processes; "
-                "take a larger batch_size or fewer processes"
-            )
         return [np.array_split(batch, self.size)[self.rank] for batch in batches]
 
     def weight(self, images: int, whole: int) -> float:
@@ -72,12 +73,8 @@ ALONE = Processes()
 
 
 def join_processes(device: torch.device) -> Processes:
-    """Join the processes that `torchrun` has started; alone when it has not.
-
-    The processes talk by nccl on GPUs and by gloo on CPUs.
-    """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    """Join the processes that `torchrun` has started, by nccl on GPUs, by gloo on CPUs; alone when it has not."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
     if not dist.is_initialized():
         if device.type == "cuda":

@@ -1,11 +1,10 @@
-"""A training to its end, and what it tells on the way: a line an epoch, and how long it will still take."""
+"""A whole training: a bar of its batches, a line for each epoch, and how long it will still take."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
 from labkit.data import Batch, Pets
-from labkit.errors import Interrupted
 from labkit.training.hardware import choose_device
 from labkit.training.loop import Epoch, epochs
 from labkit.training.processes import join_processes
@@ -19,21 +18,15 @@ RECENT = 3
 def fit(recipe: Recipe, pets: Pets, run: str | Path, *, device: str = "auto", resume: bool = False) -> Run:
     """Train a network to the end, print a line for each epoch, and return the run.
 
-    It is what most trainings need; `epochs` lets its caller draw, print or stop after each epoch instead.
-
-    Args:
-        recipe: what to do; completed by `resolve`.
-        pets: the data set; its test images are not touched.
-        run: the run folder to write.
-        device: `auto`, `cpu`, `cuda` ...
-        resume: go on after the last epoch of the run folder; begin where there is none yet.
-
-    Raises:
-        LabError: as `epochs`.
-        Interrupted: the user stopped it; all epochs up to then are kept.
+    It is what most trainings need; `epochs`, which has the same arguments and errors, lets its caller draw, print or
+    stop after each epoch instead.
     """
-    processes, total, record = join_processes(choose_device(device)), recipe.training.epochs, None
-    show, say = (epoch_printer(total), print) if processes.first else (lambda *_: None,) * 2
+    processes, total = join_processes(choose_device(device)), recipe.training.epochs
+    record, seconds = None, []
+
+    def say(line: str) -> None:
+        if processes.first:
+            print(line, flush=True)
 
     def bar(batches: Iterable[Batch], epoch: int) -> Iterable[Batch]:
         from tqdm import tqdm
@@ -41,15 +34,9 @@ def fit(recipe: Recipe, pets: Pets, run: str | Path, *, device: str = "auto", re
         hidden = None if processes.first else True  # None: where stderr is no terminal
         return tqdm(batches, f"epoch {epoch}/{total}", leave=False, dynamic_ncols=True, disable=hidden)
 
-    try:
-        for record in epochs(recipe, pets, run, device=device, resume=resume, progress=bar):
-            show(record)
-    except KeyboardInterrupt as stop:
-        if isinstance(stop, Interrupted) or record is None:
-            raise
-        # it came while a line was printed
-        done = f"epochs 1 to {record.epoch} are" if record.epoch > 1 else "epoch 1 is"
-        raise Interrupted(f"{done} kept in {run}; go on with --resume") from None
+    for record in epochs(recipe, pets, run, device=device, resume=resume, progress=bar):
+        seconds.append(record.seconds)
+        say(epoch_line(record, total, seconds))
     if record is None:
         say("nothing is left to do: the run has come to its end before")
     elif record.epoch < total:
@@ -60,42 +47,15 @@ def fit(recipe: Recipe, pets: Pets, run: str | Path, *, device: str = "auto", re
     return open_run(run)
 
 
-def epoch_printer(total: int) -> Callable[[Epoch], None]:
-    """Prints a line an epoch: with colors on a terminal, and as long as it is wide; plain text elsewhere."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console, seconds = Console(highlight=False), []
-
-    def show(record: Epoch) -> None:
-        seconds.append(record.seconds)
-        parts = epoch_line(record, total, seconds)
-        if console.is_terminal:
-            console.print(Text.assemble(*parts), no_wrap=True, overflow="ellipsis")
-        else:
-            print("".join(text for text, _ in parts).rstrip(), flush=True)
-
-    return show
-
-
-def epoch_line(record: Epoch, total: int, seconds: list[float]) -> list[tuple[str, str]]:
-    """An epoch's line as pieces of text, each with rich's style for it; what matters fits into 80 columns.
-
-    Args:
-        record: the epoch; its Dice is that of the validation images.
-        total: how many epochs there will be at most.
-        seconds: of each epoch so far.
-    """
+def epoch_line(record: Epoch, total: int, seconds: Sequence[float]) -> str:
+    """A line for one of at most `total` epochs, of which each so far took `seconds`; what matters fits 80 columns."""
     left = total - record.epoch
     remaining = f"about {in_words(seconds_left(seconds, left))} left" if left else "done"
-    best, green = ("best", "bold green") if record.best else ("", "")
-    return [
-        (f"epoch {record.epoch:>3}/{total}", "bold"),
-        (f"  loss {record.train_loss:.4f}, valid {record.valid_loss:.4f}", ""),
-        (f"  Dice {record.valid_dice:.4f} {best:4}", green),
-        (f"  {remaining:22}", "cyan"),
-        (f"  {record.seconds:6.1f} s  {record.images_per_second:7.1f} images/s", "dim"),
-    ]
+    return (
+        f"epoch {record.epoch:>3}/{total}  loss {record.train_loss:.4f}, valid {record.valid_loss:.4f}"
+        f"  Dice {record.valid_dice:.4f} {'best' if record.best else '':4}  {remaining:22}"
+        f"  {record.seconds:6.1f} s  {record.images_per_second:7.1f} images/s"
+    )
 
 
 def seconds_left(seconds: Sequence[float], epochs: int) -> float:

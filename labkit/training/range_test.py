@@ -1,20 +1,18 @@
 """The learning-rate range test: a training whose rate grows until it bursts, to see which rates move the loss."""
 
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from labkit.data import BatchTransform, Pets, batch_indices, load_arrays
+from labkit.data import Pets, batch_indices
 from labkit.errors import LabError
-from labkit.training.completing import resolve
+from labkit.training.explaining import explained
 from labkit.training.loop import Trainer
-from labkit.training.memory import explaining_shortage
-from labkit.training.optimizers import build_optimizer
-from labkit.training.processes import ALONE
-from labkit.training.recipe import Recipe
-from labkit.training.runs import build_network, check_norms
+from labkit.training.recipe import Recipe, resolve
+from labkit.training.runs import build_network
 
 DECAY = 0.9
 """Of the running mean that smooths the losses: it looks back on about ten steps."""
@@ -60,38 +58,31 @@ def find_learning_rate(
             f"{steps} steps from {lowest:g} to {highest:g} are no range of learning rates; take 10 steps and more, "
             "and 0 < lowest < highest"
         )
-    many = 1_000_000  # of so many epochs, all that are needed here train at the recipe's first size
-    given = {"learning_rate": lowest, "ema": 0.0, "epochs": many, "compile": False}
+    given = {"learning_rate": lowest, "schedule": "constant", "ema": 0.0, "compile": False}
     recipe = resolve(recipe.changed(training=given), pets, device)
-    with explaining_shortage(recipe, lambda: "nothing is kept"):
+    with explained(recipe, lambda: "nothing is kept"):
         return find_steepest(*_losses_by_rate(recipe, pets, highest / lowest, steps))
 
 
 def _losses_by_rate(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[float], list[float]]:
     """Rates and losses of the steps until the loss bursts."""
-    table, chosen = recipe.training, torch.device(recipe.training.device)
+    table = recipe.training
     torch.manual_seed(table.seed)
-    arrays, train = load_arrays(pets, recipe.data.image_size), pets.split("train", recipe.data.split)
-    check_norms(recipe, min(map(len, batch_indices(train, table.batch_size))), recipe.size_of_epoch(1))
-    model = build_network(recipe).to(chosen, memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, table)
-    schedule = LambdaLR(optimizer, lambda step: growth ** (step / (steps - 1)))
-    prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std, chosen)
-    trainer = Trainer(recipe, model, model, optimizer, schedule, None, prepare, ALONE)
-
+    trainer = Trainer(recipe, pets, build_network(recipe))
+    trainer.schedule = LambdaLR(trainer.optimizer, lambda step: growth ** (step / (steps - 1)))
     rates, losses, epoch, batches = [], [], 0, []
     while len(losses) < steps:
         if not batches:
             epoch += 1
-            batches = batch_indices(train, table.batch_size, table.seed, epoch)
+            batches = batch_indices(trainer.train, table.batch_size, table.seed, epoch)
         group, batches = batches[: table.accumulate], batches[table.accumulate :]
-        rate = schedule.get_last_lr()[0]
+        rate = trainer.schedule.get_last_lr()[0]
         try:
-            done = trainer.epoch(arrays, group, epoch, lambda items, _: items)
+            done = trainer.epoch(group, epoch, recipe.size_of_epoch(1), lambda items, _: items)
         except FloatingPointError:
             break  # a loss that is no number has burst
         rates.append(rate)
-        losses.append(done.losses.mean().item())
+        losses.append(fmean(done.losses))
         running = running_mean(losses)
         if running[-1] > BURST * running.min():
             break

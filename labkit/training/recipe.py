@@ -3,25 +3,20 @@
 import inspect
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from labkit.data import TARGETS, Augment
+from labkit.data import TARGETS, Augment, Pets, class_names, color_statistics, load_arrays
 from labkit.data.augment import Probability
 from labkit.errors import LabError
 from labkit.models import NETWORKS
+from labkit.training.hardware import choose_device, choose_precision
+from labkit.training.losses import LOSSES
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 Positive = Annotated[int, Field(ge=1)]
-TargetName = Literal["foreground", "foreground_strict", "border_ignored", "trimap", "species", "breed", "mask"]
-LossName = Literal["cross-entropy", "bce", "dice", "bce+dice", "cross-entropy+dice"]
-NetworkName = Literal[
-    "unet", "paper_unet", "resnet34_unet", "report_resnet34_unet", "attention_unet", "encoder_unet", "patch_unet"
-]
-assert set(get_args(TargetName)) == set(TARGETS)
-assert set(get_args(NetworkName)) == set(NETWORKS)
 FIXED_SCALES = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
@@ -39,7 +34,7 @@ class Table(BaseModel):
 class DataTable(Table):
     """`[data]`: what is learned from."""
 
-    target: TargetName = "foreground"
+    target: Literal[tuple(TARGETS)] = "foreground"
     split: str = "official"
     image_size: Annotated[int, Field(ge=32, le=1024)] = 128
     """Height and width of the network's input in pixels."""
@@ -58,7 +53,7 @@ class ModelTable(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: NetworkName = "unet"
+    name: Literal[tuple(NETWORKS)] = "unet"
     initialization: Literal["default", "he"] = "default"
 
     @model_validator(mode="before")
@@ -75,16 +70,14 @@ class ModelTable(BaseModel):
         ranges = {int: Positive, float: Probability, tuple[int, ...]: several}
         fields = {p.name: (ranges.get(p.annotation, p.annotation), p.default) for p in parameters}
         fields |= {"classes": (Positive | None, None)}  # None: as many as the target needs
-        checker = create_model(
-            f"[model] of {given.get('name', 'unet')}", __config__=ConfigDict(extra="forbid"), **fields
-        )
+        checker = create_model("[model]", __config__=ConfigDict(extra="forbid"), **fields)
         return given | {k: v for k, v in checker(**own).model_dump().items() if v is not None}
 
 
 class TrainingTable(Table):
     """`[training]`: how it is learned."""
 
-    loss: LossName = "bce+dice"
+    loss: Literal[tuple(LOSSES)] = "bce+dice"
     optimizer: Literal["sgd", "adam", "adamw", "radam", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -117,28 +110,12 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
-        classes, loss, sizes = getattr(self.model, "classes", None), self.training.loss, self.training.sizes
-        names = TARGETS[self.data.target].classes  # none where the data decide: `resolved_classes` judges those
-        binary = names == ("background", "pet")
-        if classes is not None and classes > 2 and binary:
-            raise ValueError(f"model.classes: {classes} classes for the binary target {self.data.target!r}; use 1 or 2")
-        if names and not binary and (classes == 1 or "bce" in loss):
-            raise ValueError(
-                f"target {self.data.target!r} has several classes: use a cross-entropy loss and leave classes out"
-            )
-        if "bce" in loss and classes == 2:
-            raise ValueError(
-                "training.loss: bce takes one channel; use cross-entropy with model.classes = 2, or classes = 1"
-            )
-        if loss.startswith("cross-entropy") and classes == 1:
-            raise ValueError(
-                "training.loss: cross-entropy takes two channels and more; set model.classes = 2, or use bce"
-            )
-        if sizes and (sizes[-1][0] != self.data.image_size or max(sizes)[0] > self.data.image_size):
+        sizes, full = self.training.sizes, self.data.image_size
+        if names := TARGETS[self.data.target].classes:  # else the data decide: `resolve` judges those
+            self.resolved_classes(names)
+        if sizes and (sizes[-1][0] != full or max(sizes)[0] > full):
             found = ", ".join(str(size) for size, _ in sizes)
-            raise ValueError(
-                f"training.sizes: found {found}; the last must be image_size = {self.data.image_size}, and none larger"
-            )
+            raise ValueError(f"training.sizes: found {found}; the last must be image_size = {full}, and none larger")
         if self.training.faults:
             raise ValueError(f"training.faults: {self.training.faults[0]!r} is not known; leave faults empty")
         return self
@@ -148,13 +125,10 @@ class Recipe(Table):
         given = self.model_dump()
         if {"normalize", "image_size", "split"} & tables.get("data", {}).keys():
             given["data"] |= {"mean": None, "std": None}  # they were of other pixels
+        if tables.get("model", {}).get("name", self.model.name) != self.model.name:
+            given["model"] = {}  # they were of another network
         for table, values in tables.items():
-            base = (
-                {}
-                if table == "model" and values.get("name", given["model"]["name"]) != given["model"]["name"]
-                else given[table]
-            )
-            given[table] = base | values
+            given[table] |= values
         return checked(given, "the changed recipe")
 
     def resolved_classes(self, names: tuple[str, ...]) -> int:
@@ -163,19 +137,21 @@ class Recipe(Table):
         Raises:
             LabError: `model.classes` or the loss does not fit as many classes.
         """
-        given, loss = getattr(self.model, "classes", None), self.training.loss
-        if len(names) == 2 and given in (None, 1, 2):
-            return given or (2 if loss.startswith("cross-entropy") else 1)
-        if "bce" in loss and len(names) > 2:
+        given, loss, count = getattr(self.model, "classes", None), self.training.loss, len(names)
+        if "bce" in loss and count > 2:
+            what = f"takes two classes, but target {self.data.target!r} has {count} of them"
+            raise LabError(f"training.loss: {loss} {what}; use a cross-entropy loss")
+        if given not in (None, count) and (given, count) != (1, 2):
+            has = f"target {self.data.target!r} has {count} classes"
+            raise LabError(f"model.classes: {given}, but {has}; leave it out")
+        channels = given or (1 if count == 2 and "cross-entropy" not in loss else count)
+        if "bce" in loss and channels == 2:
+            raise LabError("training.loss: bce takes one channel; set model.classes = 1, or use cross-entropy")
+        if "cross-entropy" in loss and channels == 1:
             raise LabError(
-                f"training.loss: {loss} takes two classes, but target {self.data.target!r} has {len(names)} in these "
-                "data; use a cross-entropy loss"
+                "training.loss: cross-entropy takes two channels and more; set model.classes = 2, or use bce"
             )
-        if given not in (None, len(names)):
-            raise LabError(
-                f"model.classes: {given}, but target {self.data.target!r} has {len(names)} classes; leave it out"
-            )
-        return len(names)
+        return channels
 
     def size_of_epoch(self, epoch: int) -> int:
         """Side of the training images in pixels in an epoch, which counts from 1."""
@@ -201,7 +177,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     if not path.is_file():
         path = RECIPES / f"{Path(recipe).name.removesuffix('.toml')}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (RECIPES).glob("*.toml")))
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise LabError(f"no recipe {str(recipe)!r}: neither a file nor one of {known}")
     try:
         return parse_recipe(path.read_text(encoding="utf-8"), str(path))
@@ -228,27 +204,50 @@ def checked(given: dict[str, Any], origin: str) -> Recipe:
 def _sentence(error: ValidationError, given: dict[str, Any]) -> str:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
-    if error.title.startswith("[model]"):
+    if error.title == "[model]":
         place = ["model", *place]
-    key, found = ".".join(place), first.get("input")
+    key, message = ".".join(place), first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key}; {_allowed_keys(place, given)}"
+        return f"unknown key {key}; there are {', '.join(_allowed_keys(place, given))}"
     if first["type"] == "value_error":
-        return first["msg"].removeprefix("Value error, ")
-    return f"{key}: found {found!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+        return message
+    return f"{key}: found {first.get('input')!r}; {message[0].lower()}{message[1:]}"
 
 
-def _allowed_keys(place: list[str], given: dict[str, Any]) -> str:
-    fields: dict[str, type[BaseModel]] = {"data": DataTable, "training": TrainingTable}
+def _allowed_keys(place: list[str], given: dict[str, Any]) -> list[str]:
     if place[0] == "model":
         network = NETWORKS[given["model"].get("name", "unet")]
-        names = ["name", "initialization", *inspect.signature(network).parameters]
-    elif place[:2] == ["data", "augment"] and len(place) > 2:
-        names = list(Augment.model_fields)
-    else:
-        names = list(fields[place[0]].model_fields) if len(place) > 1 else ["data", "model", "training"]
-    return f"there are {', '.join(names)}"
+        return ["name", "initialization", *inspect.signature(network).parameters]
+    table = Recipe
+    for part in place[:-1]:
+        table = table.model_fields[part].annotation
+    return list(table.model_fields)
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {k: _without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
+
+
+def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:
+    """The recipe with everything filled in that data and machine decide: classes, mean and deviation, precision.
+
+    What was filled in for other data, as the fingerprint tells, is found anew.
+
+    Raises:
+        LabError: mean or deviation were written by hand; the target or the lists do not fit the data.
+    """
+    data, chosen, train = recipe.data, choose_device(device), pets.split("train", recipe.data.split)
+    if (data.mean or data.std) and data.fingerprint is None:
+        raise LabError("data.mean, data.std: they are found when a training starts, by data.normalize; leave them out")
+    if data.normalize != "dataset":
+        mean, std = FIXED_SCALES[data.normalize]
+    elif data.fingerprint == pets.fingerprint and data.mean and data.std:
+        mean, std = data.mean, data.std
+    else:
+        found = color_statistics(load_arrays(pets, data.image_size), train)
+        mean, std = found.mean, found.std
+    return recipe.changed(
+        data={"mean": mean, "std": std, "fingerprint": pets.fingerprint},
+        model={"classes": recipe.resolved_classes(class_names(data.target, pets))},
+        training={"precision": choose_precision(recipe.training.precision, chosen), "device": str(chosen)},
+    )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HISTORY = (
-    "epoch",
-    "seconds",
-    "images_per_second",
-    "learning_rate",
-    "train_loss",
-    "valid_loss",
-    "valid_dice",
-    "valid_iou",
+    *("epoch", "seconds", "images_per_second", "learning_rate"),
+    *("train_loss", "valid_loss", "valid_dice", "valid_iou"),
 )
+"""The columns of `history.csv`, one row an epoch."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's or file's name."""
-        return self.path.resolve().stem if not self.is_folder else self.path.resolve().name
+        return self.path.resolve().name if self.is_folder else self.path.stem
 
     def model(self, device: str | torch.device = "cpu") -> nn.Module:
         """The network with its best weights as float32, in evaluation mode.
@@ -67,37 +63,34 @@ class Run:
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            raise LabError(
-                f"{self.weights}: the weights are of another network than {self.recipe.model.name} ({error})"
-            ) from None
+            name = self.recipe.model.name
+            raise LabError(f"{self.weights}: the weights are of another network than {name} ({error})") from None
         return model.to(device).eval()
 
     def history(self) -> "pd.DataFrame":
-        """One row an epoch, with the columns `HISTORY`."""
-        import pandas as pd  # half a second that training need not wait for
-
-        if (self.path / "history.csv").is_file():
-            source, table = self.path / "history.csv", self.path / "history.csv"
-        elif "history" in self.facts:
-            source, table = self.weights, io.StringIO(self.facts["history"])
-        else:
-            raise LabError(f"{self.path}: no history.csv there, and the weights file carries none; name its run folder")
-        try:
-            return pd.read_csv(table)[list(HISTORY)]
-        except (ValueError, KeyError) as error:  # pandas' own errors are of these kinds
-            raise LabError(f"{source}: the history is damaged ({error}); train anew") from None
+        """One row an epoch, with the columns `HISTORY`; a weights file alone may carry it, too."""
+        if not (self.path / "history.csv").is_file() and "history" in self.facts:
+            return _read_table(io.StringIO(self.facts["history"]), self.weights, HISTORY)
+        return self._table("history.csv", HISTORY)
 
     def steps(self) -> "pd.DataFrame":
-        """One row an optimizer step: `epoch, step, learning_rate, loss, gradient_norm`; run folders alone have them."""
-        import pandas as pd
+        """One row an optimizer step, with the columns `STEPS`; only the run folder has it."""
+        return self._table("steps.csv", STEPS)
 
-        path = self.path / "steps.csv"
+    def _table(self, name: str, columns: Sequence[str]) -> "pd.DataFrame":
+        path = self.path / name
         if not path.is_file():
-            raise LabError(f"{self.path}: no steps.csv there; name the folder of a run that was trained here")
-        try:
-            return pd.read_csv(path)[list(STEPS)]
-        except (ValueError, KeyError) as error:
-            raise LabError(f"{path}: the table is damaged ({error}); train anew") from None
+            raise LabError(f"{self.path}: no {name} there; name the folder of a run that was trained here")
+        return _read_table(path, path, columns)
+
+
+def _read_table(file: Path | io.StringIO, source: Path, columns: Sequence[str]) -> "pd.DataFrame":
+    import pandas as pd  # half a second that training need not wait for
+
+    try:
+        return pd.read_csv(file)[list(columns)]
+    except (ValueError, KeyError) as error:  # pandas' own errors are of these kinds
+        raise LabError(f"{source}: the table is damaged ({error}); train anew") from None
 
 
 def build_network(recipe: Recipe) -> nn.Module:
@@ -109,27 +102,6 @@ def empty_network(recipe: Recipe) -> nn.Module:
     """The same network for weights that are loaded into it: ImageNet's are not fetched only to be replaced."""
     arguments = recipe.model.model_dump()
     return build_model(**arguments | ({"pretrained": False} if "pretrained" in arguments else {}))
-
-
-def check_norms(recipe: Recipe, images: int, size: int) -> None:
-    """Ask the network whether it can learn from `images` images of `size` x `size` pixels, the least that it will get.
-
-    Raises:
-        LabError: a norm would see one value a channel, which has no variance.
-    """
-    if images != 1:  # two images are two values, however small they have become
-        return
-    with torch.device("meta"):  # shapes alone: nothing is computed
-        network = empty_network(recipe).train()
-        try:
-            network(torch.empty(images, 3, size, size))
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise LabError(
-                f"training.batch_size: a batch (or a process's share of it) is a single image of {size}x{size} pixels, "
-                f"of which a norm of {recipe.model.name} sees one value a channel; take larger batches or images"
-            ) from None
 
 
 def open_run(path: str | Path) -> Run:
@@ -160,12 +132,7 @@ def save_weights(path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtyp
     if dtype is not None:
         state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
     _refuse_what_is_not_finite(path, state)
-    metadata = {
-        "format": "pt",
-        "labkit": __version__,
-        "recipe": recipe.toml(),
-        **{k: str(v) for k, v in facts.items()},
-    }
+    metadata = {"format": "pt", "labkit": __version__, "recipe": recipe.toml()} | {k: str(v) for k, v in facts.items()}
     with written_whole(path) as file:
         file.write(save(state, metadata))
 
@@ -198,30 +165,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote; with `weights_only`, so that the file cannot run code."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise LabError(f"{path}: no checkpoint there; train without --resume first") from None
     except Exception as error:  # torch raises many kinds for a cut or foreign file
-        raise LabError(
-            f"{path}: the checkpoint is damaged or no checkpoint ({type(error).__name__}); start anew"
-        ) from None
-    if not isinstance(state, dict) or not {"recipe", "history", "best"} <= state.keys():
+        kind = type(error).__name__
+        raise LabError(f"{path}: the checkpoint is damaged or no checkpoint ({kind}); start anew") from None
+    if not isinstance(state, dict) or not {"recipe", "history"} <= state.keys():
         raise LabError(f"{path}: the checkpoint is not one of a training here; start anew")
     return state
 
 
-def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write `history.csv`, whole or not at all."""
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
+    """Write a CSV file, whole or not at all."""
     text = io.StringIO()
-    table = csv.DictWriter(text, HISTORY, lineterminator="\n")
-    table.writeheader()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
     table.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def write_steps(path: Path, steps: Tensor) -> None:
-    """Write `steps.csv` from rows `float64 [N, 5]` (see `STEPS`), whole or not at all."""
-    rows = (f"{epoch:.0f},{step:.0f},{','.join(map(str, rest))}\n" for epoch, step, *rest in steps.tolist())
-    write_text(path, "".join([",".join(STEPS) + "\n", *rows]))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,7 +1,7 @@
 """What the steps of an epoch leave: losses, learning rates, gradient norms."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -18,68 +18,49 @@ def gradient_norm(model: nn.Module) -> Tensor:
     return get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
 
 
-@dataclass(frozen=True)
 class Steps:
-    """All steps of an epoch, in numbers."""
+    """Losses and learning rates of an epoch's batches, gradient norms of its optimizer steps.
 
-    losses: Tensor
-    """Of each batch, `float32 [batches]` on the CPU."""
-    gradient_norms: Tensor
-    """Of each optimizer step, after its batches' gradients were added up, `float32 [steps]` on the CPU."""
-    rates: Sequence[float]
-    """The learning rate of each batch."""
-    accumulate: int = 1
-    """Batches a step."""
-
-    def table(self, epoch: int) -> Tensor:
-        """The epoch's rows of `steps.csv`, `float64 [steps, 5]` (see `STEPS`); a step's loss is its batches' mean."""
-        losses = torch.stack([part.mean() for part in self.losses.double().split(self.accumulate)])
-        count, rates = len(losses), torch.tensor(self.rates[:: self.accumulate], dtype=torch.float64)
-        numbers = torch.arange(1, count + 1) + (epoch - 1) * count
-        columns = torch.full((count,), epoch), numbers, rates, losses, self.gradient_norms
-        return torch.stack([column.double() for column in columns], dim=1)
-
-
-@dataclass
-class StepRecorder:
-    """Gathers an epoch's steps; what the device has computed stays there until the end.
-
-    Asking a GPU for a number makes the host wait until all before it is done, and the GPU then waits for the host.
+    They stay tensors on their device until `read` makes them numbers: to ask a GPU for a number makes the host wait
+    for the GPU, and then the GPU for the host.
     """
 
-    epoch: int
-    accumulate: int = 1
-    losses: list[Tensor] = field(default_factory=list)
-    norms: list[Tensor] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
+    def __init__(self, epoch: int, accumulate: int = 1):
+        self.epoch, self.accumulate = epoch, accumulate
+        self.losses: list[Tensor] | list[float] = []
+        self.rates: list[float] = []
+        self.gradient_norms: list[Tensor] | list[float] = []
 
     def add_batch(self, loss: Tensor, rate: float) -> None:
-        """Keep a batch's loss and learning rate; on the CPU, which has it at hand, a loss is looked at."""
+        """Keep a batch's loss and learning rate; on the CPU, which has it at hand, the loss is checked."""
         self.losses.append(loss)
         self.rates.append(rate)
         if loss.device.type == "cpu":
-            self._refuse_what_is_not_finite(loss[None], len(self.losses))
+            self._check(len(self.losses), loss.item())
 
-    def add_step(self, norm: Tensor) -> None:
-        """Keep the gradient norm of an optimizer step."""
-        self.norms.append(norm)
-
-    def read(self, processes: Processes) -> Steps:
-        """All numbers of the epoch, in one transfer from the device; losses are means over the processes.
+    def read(self, processes: Processes) -> "Steps":
+        """Turn all into numbers, in one transfer from the device; losses become means over the processes.
 
         Raises:
             FloatingPointError: a loss is not finite.
         """
         losses = processes.total(torch.stack(self.losses)) / processes.size
-        losses, norms = torch.cat([losses, torch.stack(self.norms)]).cpu().split([len(losses), len(self.norms)])
-        self._refuse_what_is_not_finite(losses)
-        return Steps(losses, norms, self.rates, self.accumulate)
+        numbers = torch.cat([losses, torch.stack(self.gradient_norms)]).tolist()
+        self.losses, self.gradient_norms = numbers[: len(losses)], numbers[len(losses) :]
+        for number, loss in enumerate(self.losses, start=1):
+            self._check(number, loss)
+        return self
 
-    def _refuse_what_is_not_finite(self, losses: Tensor, first: int = 1) -> None:
-        finite = torch.isfinite(losses)
-        if not finite.all():
-            place = int(finite.long().argmin())
-            step, rate = first + place, self.rates[first + place - 1]
-            raise FloatingPointError(
-                f"epoch {self.epoch}, step {step}: the loss is {losses[place]:g} at learning rate {rate:g}"
-            )
+    def rows(self) -> list[tuple[int, int, float, float, float]]:
+        """The epoch's rows of `steps.csv` (see `STEPS`); a step's loss is the mean of its batches'."""
+        rows, before = [], (self.epoch - 1) * len(self.gradient_norms)
+        for step, norm in enumerate(self.gradient_norms):
+            first = step * self.accumulate
+            loss = fmean(self.losses[first : first + self.accumulate])
+            rows.append((self.epoch, before + step + 1, self.rates[first], loss, norm))
+        return rows
+
+    def _check(self, number: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            where, rate = f"epoch {self.epoch}, step {number}", self.rates[number - 1]
+            raise FloatingPointError(f"{where}: the loss is {loss:g} at learning rate {rate:g}")

@@ -37,8 +37,8 @@ def valid_scores(
             logits = model(images.contiguous(memory_format=torch.channels_last))
         logits = resize_logits(logits.float(), masks.shape[-2:])
         counts = overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1]))
-        scores = per_image(dice_score, counts).sum(), per_image(iou_score, counts).sum()
         value = torch.where(torch.isfinite(logits).all(), loss(logits, masks).double(), torch.nan)
-        sums += torch.stack([value * len(masks), *scores])
+        dice, iou = per_image(dice_score, counts), per_image(iou_score, counts)
+        sums += torch.stack([value * len(masks), dice.sum(), iou.sum()])
     loss, dice, iou = (processes.total(sums) / len(indices)).tolist()
     return {"loss": loss, "dice": dice, "iou": iou}

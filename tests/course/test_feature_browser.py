@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from course.feature_browser import GRID, SIDE
+from course.feature_browser import GRID, SIDE, FeatureBrowser
 from course.figures.unet import painted_map, strongest_channels
-from labkit import models, painting, workbook
+from labkit import models, painting
 
 STAGES = ["encoder.0", "bottleneck", "ups.0", "head"]
 
@@ -21,7 +21,7 @@ def browser():
     torch.manual_seed(0)
     images = torch.randn(3, 3, 32, 32)
     pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    return workbook.FeatureBrowser(models.UNet(width=4, depth=2), images, pictures, STAGES)
+    return FeatureBrowser(models.UNet(width=4, depth=2), images, pictures, STAGES)
 
 
 def shown(browser) -> np.ndarray:

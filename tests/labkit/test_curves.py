@@ -4,7 +4,6 @@ import base64
 import io
 import os
 import re
-import sys
 from dataclasses import replace
 
 import nbformat
@@ -13,12 +12,11 @@ import papermill
 import pytest
 from nbclient import NotebookClient
 from PIL import Image
-from rich.text import Text
 
 from course import figures as plots
 from labkit.errors import LabError
 from labkit.training import Epoch, in_words, open_run, publish, seconds_left
-from labkit.training.progress import epoch_line, epoch_printer
+from labkit.training.progress import epoch_line
 from tests.labkit.test_training import recipe, trained
 
 
@@ -246,33 +244,9 @@ def test_lines_are_aligned_and_mark_the_best():
     lines, seconds = [], []
     for number, best, took in ((1, True, 12.0), (2, False, 1.5), (10, True, 100.0), (12, False, 1.0)):
         seconds.append(took)
-        lines.append("".join(text for text, _ in epoch_line(epoch(number, 0.5, best, took), 12, seconds)))
+        lines.append(epoch_line(epoch(number, 0.5, best, took), 12, seconds))
     assert len({len(line) for line in lines}) == 1
     assert len({line.index("images/s") for line in lines}) == 1
     assert [bool(re.search(r"  Dice 0\.5000 best ", line)) for line in lines] == [True, False, True, False]
     assert lines[0].index("about 2 min 12 s left") + len("about 2 min 12 s left") <= 80
     assert "done" in lines[3]
-
-
-def test_where_stdout_is_no_terminal_the_line_is_plain_text(capsys):
-    epoch_printer(3)(epoch(1, 0.5, best=True))
-    out = capsys.readouterr().out
-    assert out.startswith("epoch   1/3  loss 1.0000, valid 1.1000  Dice 0.5000 best  about 4.0 s left")
-    assert "\x1b" not in out
-    assert out.count("\n") == 1
-    assert out == out.rstrip() + "\n"
-
-
-def test_on_a_terminal_it_is_colored_and_never_longer_than_a_line(monkeypatch):
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "70")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    screen = io.StringIO()
-    screen.isatty = lambda: True
-    monkeypatch.setattr(sys, "stdout", screen)
-    epoch_printer(30)(epoch(7, 0.5, best=True))
-    drawn = screen.getvalue()
-    assert "\x1b[" in drawn
-    (line,) = Text.from_ansi(drawn).plain.splitlines()
-    assert len(line) <= 70
-    assert line.startswith("epoch   7/30  loss 0.1429")

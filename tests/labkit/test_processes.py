@@ -143,5 +143,5 @@ def test_every_image_is_met_once_by_one_process(images, batch_size, size):
 
 def test_fewer_validation_images_than_processes_are_refused_before_anything_is_trained():
     with pytest.raises(LabError, match="3 validation images cannot be shared by 4 processes"):
-        Processes(size=4).check(3)
-    Processes(size=3).check(3)
+        Processes(size=4).check([np.arange(8)], np.arange(3))
+    Processes(size=3).check([np.arange(8)], np.arange(3))

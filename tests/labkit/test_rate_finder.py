@@ -60,6 +60,13 @@ def test_rates_grow_by_one_factor_and_the_first_loss_is_that_of_a_training(tiny_
     assert again == sweep
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
+def test_the_recipes_schedule_does_not_move_the_rates(schedule, tiny_pets):
+    what = recipe(training={"schedule": schedule, "optimizer": "sgd"})
+    sweep = find_learning_rate(what, tiny_pets, "cpu", lowest=1e-5, highest=1e-1, steps=10)
+    assert (sweep.rates[0], sweep.rates[-1]) == pytest.approx((1e-5, 1e-1))
+
+
 def test_it_ends_when_the_loss_bursts(tiny_pets):
     """With plain gradient descent and rates up to 10,000 the network is torn apart on the way."""
     wild = recipe(training={"optimizer": "sgd", "loss": "bce"})
@@ -72,14 +79,12 @@ def test_it_ends_when_the_loss_bursts(tiny_pets):
 def test_it_goes_by_the_first_size_and_adds_up_the_batches_of_a_step(tiny_pets, monkeypatch):
     seen = []
     step = range_test.Trainer.epoch
-    monkeypatch.setattr(
-        range_test.Trainer,
-        "epoch",
-        lambda self, arrays, batches, epoch, progress: (
-            seen.append((self.recipe.size_of_epoch(epoch), [len(batch) for batch in batches]))
-            or step(self, arrays, batches, epoch, progress)
-        ),
-    )
+
+    def noted(self, batches, epoch, size, progress):
+        seen.append((size, [len(batch) for batch in batches]))
+        return step(self, batches, epoch, size, progress)
+
+    monkeypatch.setattr(range_test.Trainer, "epoch", noted)
     table = {"sizes": [[32, 1], [48, 1]], "epochs": 2, "batch_size": 4, "accumulate": 2}
     find_learning_rate(recipe(data={"image_size": 48}, training=table), tiny_pets, "cpu", highest=1e-2, steps=12)
     assert seen == [(32, [4, 4])] * 12

@@ -15,13 +15,11 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from labkit.data import BatchTransform, load_arrays
 from labkit.errors import LabError
 from labkit.training import (
     LOSSES,
     STEPS,
     Trainer,
-    build_average,
     build_network,
     build_optimizer,
     build_schedule,
@@ -35,7 +33,7 @@ from labkit.training import (
 from labkit.training.processes import ALONE
 from labkit.training.recipe import TrainingTable
 from labkit.training.runs import load_checkpoint, save_checkpoint
-from labkit.training.steps import StepRecorder, gradient_norm
+from labkit.training.steps import Steps, gradient_norm
 from tests.labkit.test_training import recipe, trained, weights, without_clock
 
 # --- optimizers
@@ -78,7 +76,7 @@ def test_a_checkpoint_of_an_older_optimizer_setting_is_taken_up(tiny_pets, tmp_p
     state = load_checkpoint(run / "last.pt")
     for group in state["optimizer"]["param_groups"]:
         group |= {"fused": None, "foreach": True}
-    del state["steps"]
+    del state["step_rows"]
     old = [line for line in state["recipe"].splitlines() if not line.startswith(("patience", "compile"))]
     state["recipe"] = "\n".join(old)
     save_checkpoint(run / "last.pt", state)
@@ -177,20 +175,15 @@ class Watcher(TorchDispatchMode):
 def test_off_the_cpu_no_step_asks_for_a_number_or_waits_for_a_copy(tables, tiny_pets, monkeypatch):
     """On the device `meta`, which computes no values: to ask it for one is an error, as on a GPU it is a wait."""
     what = resolve(recipe(**tables), tiny_pets, "cpu")
-    prepare = BatchTransform(tiny_pets, what.data.target, what.data.mean, what.data.std, "meta")
-    model = build_network(what).to("meta")
-    optimizer = build_optimizer(model, what.training)
-    schedule = build_schedule(optimizer, what.training, 100)
-    average = build_average(model, 0.9) if what.training.ema else None
-    trainer = Trainer(what, model, model, optimizer, schedule, average, prepare, ALONE)
+    trainer = Trainer(what.changed(training={"device": "meta"}), tiny_pets, build_network(what))
     monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # there is none for this device
-    monkeypatch.setattr(StepRecorder, "read", lambda self, processes: self)
-    arrays, batches = load_arrays(tiny_pets, 32), np.array_split(tiny_pets.split("train"), 4)
+    monkeypatch.setattr(Steps, "read", lambda self, processes: self)
+    batches = np.array_split(tiny_pets.split("train"), 4)
     with Watcher() as watcher:
-        steps = trainer.epoch(arrays, batches, 1, lambda items, epoch: items)
+        steps = trainer.epoch(batches, 1, 32, lambda items, epoch: items)
     assert watcher.waits == []
     assert len(steps.losses) == len(steps.rates) == 4
-    assert {value.device.type for value in steps.losses + steps.norms} == {"meta"}
+    assert {value.device.type for value in steps.losses + steps.gradient_norms} == {"meta"}
 
 
 def test_watcher_of_the_test_before_sees_what_it_looks_for():
@@ -202,11 +195,11 @@ def test_watcher_of_the_test_before_sees_what_it_looks_for():
 
 
 def test_off_the_cpu_the_first_loss_that_is_no_number_is_named_at_the_end_of_the_epoch():
-    steps = StepRecorder(epoch=3, accumulate=2)
+    steps = Steps(epoch=3, accumulate=2)
     for loss, rate in ((0.5, 0.1), (0.4, 0.1), (float("nan"), 0.2), (float("inf"), 0.2)):
         steps.losses.append(torch.tensor(loss))  # as `add_batch` does on a device, without looking at it
         steps.rates.append(rate)
-    steps.add_step(torch.tensor(1.0))
+    steps.gradient_norms.append(torch.tensor(1.0))
     with pytest.raises(FloatingPointError, match=r"epoch 3, step 3: the loss is nan at learning rate 0\.2$"):
         steps.read(ALONE)
 
@@ -315,13 +308,13 @@ PROGRAM = textwrap.dedent("""
     from labkit.data import open_pets
     from labkit.training import checkpoints, epochs
 
-    write, kept = checkpoints.write_steps, []
-    def dying(path, steps):
-        kept.append(path)
-        if len(kept) == 2:
+    write, kept = checkpoints.write_table, []
+    def dying(path, *table):
+        kept.append(path.name)
+        if kept.count("steps.csv") == 2:
             os.kill(os.getpid(), 9)
-        write(path, steps)
-    checkpoints.write_steps = dying
+        write(path, *table)
+    checkpoints.write_table = dying
     list(epochs(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
 """)
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from labkit.data import load_arrays, open_pets
 from labkit.errors import Interrupted, LabError
 from labkit.files import PARTIAL, claim_run_folder
-from labkit.training import epochs, find_learning_rate, fit, load_recipe, loop, memory, open_run, range_test
+from labkit.training import epochs, explaining, find_learning_rate, fit, load_recipe, loop, open_run, range_test
 from labkit.training.runs import load_checkpoint, save_checkpoint
 from tests.labkit.test_training import Wicked, equal_weights, recipe, trained, weights, without_clock
 
@@ -203,9 +203,9 @@ def test_a_network_that_does_not_fit_is_said_before_anything_is_trained(tiny_pet
 
 
 def test_a_batch_of_one_image_cannot_be_halved():
-    assert "batch_size = 2 with training.accumulate = 2" in memory.with_less_memory(recipe(training={"batch_size": 4}))
+    assert "batch_size = 2 with accumulate = 2" in explaining.with_less_memory(recipe(training={"batch_size": 4}))
     assert (
-        memory.with_less_memory(recipe(training={"batch_size": 1}))
+        explaining.with_less_memory(recipe(training={"batch_size": 1}))
         == "try a smaller data.image_size or a narrower network"
     )
 
@@ -215,8 +215,8 @@ def test_a_gpus_words_about_memory_are_read():
         "CUDA out of memory. Tried to allocate 2.25 GiB. GPU 0 has a total capacity of 7.79 GiB of which 312.44 MiB is "
         "free. Including non-PyTorch memory, this process has 7.46 GiB memory in use."
     )
-    assert memory.missing_memory(torch.OutOfMemoryError(words)) == "2.25 GiB more asked for, 312.44 MiB free"
-    assert memory.missing_memory(RuntimeError("shape mismatch")) is None
+    assert explaining.missing_memory(torch.OutOfMemoryError(words)) == "2.25 GiB more asked for, 312.44 MiB free"
+    assert explaining.missing_memory(RuntimeError("shape mismatch")) is None
 
 
 def test_an_error_of_another_kind_is_not_taken_for_a_lack_of_memory(tiny_pets, monkeypatch):

@@ -19,8 +19,8 @@ from labkit.files import claim_run_folder, written_whole
 from labkit.metrics import dice_score, overlap_counts, per_image
 from labkit.training import (
     HISTORY,
+    MovingAverage,
     Recipe,
-    build_average,
     build_network,
     build_optimizer,
     build_schedule,
@@ -347,7 +347,7 @@ def test_schedule_runs_over_the_whole_training(schedule, rates):
 
 def test_moving_average_by_hand():
     model = torch.nn.BatchNorm1d(1)
-    average, by_hand = build_average(model, 0.5), None
+    average, by_hand = MovingAverage(model, 0.5), None
     for n, value in enumerate((4.0, 8.0, 2.0, -1.0, 0.5, 3.0, 7.0, 5.0, 6.0, 9.0)):
         with torch.no_grad():
             model.weight.fill_(value)
