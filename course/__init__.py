@@ -1,4 +1,4 @@
-"""What only notebooks, instructors and batch runs need: figures, checks of exercises, headless runs, sweeps."""
+"""Figures, checks of exercises, runs without a browser and sweeps, for notebooks and instructors."""
 
 import importlib
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = [*_FOUND_IN, "checks", "figures"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: the command line has to be quick, and to work where a package is broken."""
+    """Import on first use: the command line must be quick, and work where a package is broken."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _FOUND_IN:

@@ -1,4 +1,4 @@
-"""The command `course`: run all notebooks, run many trainings, look over the machine."""
+"""The command `course`: run notebooks, run sweeps, check the machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 app = typer.Typer(
-    help="The course around labkit: all notebooks without a browser, many trainings, a look over the machine.",
+    help="The course around labkit: run all notebooks without a browser, run sweeps, check the machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -24,10 +24,10 @@ app = typer.Typer(
 @app.command()
 def lab(
     data: Data = "sample",
-    recipe: Annotated[str, typer.Option(help="What notebook 04 trains with.")] = "quick",
+    recipe: Annotated[str, typer.Option(help="The recipe of notebook 04.")] = "quick",
     out: Annotated[Path | None, typer.Option(help="Where the executed notebooks and index.html go.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these notebooks, such as 04 (may be repeated).")] = None,
-    every: Annotated[bool, typer.Option("--all", help="The further chapters, too, after 01 to 05.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="The further chapters too, after 01 to 05.")] = False,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", "--parameter", help="NAME=VALUE for the notebooks that know NAME.")
     ] = None,
@@ -56,16 +56,18 @@ def sweep(
     data: Data = "sample",
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler's address, such as tcp://host:8786.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="On this machine; default one a GPU, else one for two cores.")
+        int | None, typer.Option(min=1, help="On this machine; default: one for each GPU, else one for two cores.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The sweep's folder; default runs/<sweep>.")] = None,
     notebook: Annotated[bool, typer.Option("--notebook", help="Train by executing notebook 04 for each run.")] = False,
-    split: Annotated[str, typer.Option(help="What is scored: a part of the recipe's split, or FAMILY/PART.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="The images to score: a part of the recipe's split, or FAMILY/PART.")
+    ] = "test",
     device: Device = "auto",
 ) -> None:
-    """Train many runs, every combination of lists of values, as jobs on Dask workers; one table at the end.
+    """Train many runs, every combination of lists of values, as jobs on Dask workers, and write one table.
 
-    Runs that are done are skipped, begun ones go on. Without `--scheduler` the workers are processes of this machine;
+    Finished runs are skipped, unfinished ones go on. Without `--scheduler` the workers are processes of this machine;
     with it any that see the same files: `dask scheduler`, then on each machine, once for each GPU,
     `CUDA_VISIBLE_DEVICES=0 dask worker ADDRESS --nthreads 1 --memory-limit 0 --resources GPU=1`.
 
@@ -82,14 +84,14 @@ def sweep(
     from labkit.files import home
 
     if scheduler is not None and workers is not None:
-        raise LabError("--workers: the scheduler's own workers do the work; leave it out, or leave out --scheduler")
+        raise LabError("--workers: a scheduler has its own workers; leave out --workers or --scheduler")
     path, plan = load_plan(sweep)
     out = (out or home() / "runs" / path.stem).expanduser().resolve()
     jobs = planned_jobs(plan, out, data, split, device, str(notebook_files(["04"])[0]) if notebook else "")
     epochs = {job.run: recipe.training.epochs for job, (_, recipe) in zip(jobs, plan, strict=True)}
     rows, failed, running, skipped = {}, {}, {}, 0
     typer.echo(f"{len(jobs)} runs in {out}")
-    tables = write_results(jobs, rows, out)  # a folder that cannot be written is said now
+    tables = write_results(jobs, rows, out)  # a folder that cannot be written is an error now
     with bar(None, "runs", len(jobs)) as progress:
 
         def show(run: str, epoch: int) -> None:
@@ -108,7 +110,7 @@ def sweep(
     for title, table in tables.items():
         typer.echo(_readable(title, table))
     typer.echo(f"\n{skipped} runs done before, {len(rows) - skipped - len(failed)} now, {len(failed)} failed")
-    typer.echo(f"kept in {out / 'results.csv'}; choose by validation Dice, the {split} images are for the report")
+    typer.echo(f"written to {out / 'results.csv'}; choose by validation Dice, the {split} images are for the report")
     for name, sentence in failed.items():
         typer.echo(f"failed: {name}: {sentence}", err=True)
     if failed:

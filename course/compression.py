@@ -1,4 +1,4 @@
-"""Networks made smaller: fewer bytes a weight, batch norm folded into its convolution, and what that changes."""
+"""Smaller networks: fewer bytes per weight, batch norm folded into its convolution, and the change of the masks."""
 
 import copy
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Agreement(NamedTuple):
 
 
 def agreement(logits: Tensor, others: Tensor, threshold: float = 0.5) -> Agreement:
-    """Compare the logits `[B, C, H, W]` of two networks for the same images, and the masks that are cut from them."""
+    """Compare the logits `[B, C, H, W]` of two networks for the same images, and the masks from them."""
     same = predicted_mask(logits, threshold) == predicted_mask(others, threshold)
     images = same.flatten(1).all(dim=1)
     return Agreement(*(x.double().mean().item() for x in (same, images)), (logits - others).abs().max().item())
@@ -81,7 +81,7 @@ def stored_weights(model: nn.Module, storage: str) -> dict[str, Tensor]:
 
 
 def restored_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What `stored_weights` gave, as float32 weights for `load_state_dict`."""
+    """The result of `stored_weights` as float32 weights for `load_state_dict`."""
     names = [name for name in state if not (name.endswith(SCALE) and name.removesuffix(SCALE) in state)]
     weights = {name: state[name].float() if state[name].is_floating_point() else state[name] for name in names}
     return weights | {name: weights[name] * state[name + SCALE] for name in names if name + SCALE in state}
@@ -102,7 +102,7 @@ def file_bytes(state: dict[str, Tensor]) -> int:
 def fold_batch_norm(model: nn.Module, size: int = 64, in_channels: int = 3) -> nn.Module:
     """A copy in evaluation mode in which each batch norm has become part of the convolution before it.
 
-    In evaluation mode batch norm is a fixed scale and shift a channel, which kernel and bias can take over. One pass
+    In evaluation mode batch norm is a fixed scale and shift per channel, which kernel and bias can include. One pass
     with an image `[1, in_channels, size, size]` shows which convolution feeds a norm, and nothing else; a norm behind
     a ReLU stays. The model is left as it is.
     """

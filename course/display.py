@@ -1,4 +1,4 @@
-"""How a notebook shows things: a figure with its caption and alt text, the real source of a class."""
+"""Shows a figure with its caption and alt text, and the real source of a class."""
 
 import inspect
 import io
@@ -18,17 +18,17 @@ SVG = "http://www.w3.org/2000/svg"
 
 
 def show(figure: Figure, caption: str, alt: str, vector: bool = False) -> None:
-    """Show a figure with a caption below it and alt text for those who cannot see it.
+    """Show a figure with a caption and an alt text.
 
     Args:
-        figure: from one of the plot functions.
-        caption: Markdown; says what is to be seen.
-        alt: plain text; says what the picture looks like.
-        vector: add the figure as SVG, which viewers prefer: for diagrams, sharp at every size.
+        figure: from `course.figures`.
+        caption: Markdown; says what the figure shows.
+        alt: plain text; describes the figure for those who cannot see it.
+        vector: add the figure as SVG, sharp at every size: for diagrams.
     """
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    data = {"image/png": picture.getvalue(), "text/plain": f"[figure: {alt}]"}
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png")
+    data = {"image/png": encoded.getvalue(), "text/plain": f"[figure: {alt}]"}
     if vector:
         data["image/svg+xml"] = svg(figure, alt)
     display(data, metadata={kind: {"alt": alt} for kind in data if kind.startswith("image/")}, raw=True)
@@ -36,10 +36,10 @@ def show(figure: Figure, caption: str, alt: str, vector: bool = False) -> None:
 
 
 def svg(figure: Figure, alt: str) -> str:
-    """A figure as SVG that looks the same wherever it is put: text as text, the alt text as its title.
+    """A figure as SVG that looks the same in every viewer: text as text, the alt text as its title.
 
-    Styles become attributes, because a viewer that takes a notebook apart for safety throws style sheets away (all
-    shapes are black then); the date and the program are left out, so that the same figure gives the same text.
+    Styles become attributes: viewers that sanitize a notebook remove style sheets, and all shapes turn black. The date
+    and the program are left out, so that the same figure gives the same text.
     """
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": STYLE["svg.hashsalt"]}):

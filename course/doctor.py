@@ -30,9 +30,9 @@ PYTHON = shlex.quote(shown_path(sys.executable))
 
 
 def doctor(data: Data = "sample", as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """What is there, what is missing, what will be slow, on one screen; the last line is what to do next.
+    """Check versions, devices, disk, kernel, data and runs; the last line is the next command.
 
-    `note` works but should be known; with something `broken` the exit status is 1.
+    A `note` is a warning; if anything is `broken` the exit status is 1.
 
     Examples: `course doctor`; `course doctor --data pets --json`
     """
@@ -111,7 +111,7 @@ def disk(data: str) -> Iterator[tuple[str, str, str]]:
         yield level, f"{name}: {free:.1f} GiB free at {where}{error}", do if level != "ok" else ""
     left = [p for end in (".*-fetching", "*/.importing-*", f"**/{PARTIAL}*") for p in (home() / "dataset").glob(end)]
     if dead := [shown_path(path) for path in left if path.stat().st_mtime < time.time() - 86400]:  # others may be used
-        yield "note", f"left half-done by something that was killed: {some_of(dead)}", shlex.join(["rm", "-r", *dead])
+        yield "note", f"left by a process that was killed: {some_of(dead)}", shlex.join(["rm", "-r", *dead])
 
 
 def kernel(data: str) -> Iterator[tuple[str, str, str]]:
@@ -127,7 +127,7 @@ def kernel(data: str) -> Iterator[tuple[str, str, str]]:
 
 
 def data_sets(data: str) -> Iterator[tuple[str, str, str]]:
-    """Which data are there, and whether they are whole."""
+    """Which data sets there are, and whether they are complete."""
     from labkit.data import data_root, open_pets
 
     for name in dict.fromkeys(("sample", "pets", data)):
@@ -143,7 +143,7 @@ def data_sets(data: str) -> Iterator[tuple[str, str, str]]:
 
 
 def runs(data: str) -> Iterator[tuple[str, str, str]]:
-    """How to go on with the first runs that are unfinished."""
+    """How to resume the first unfinished runs."""
     from labkit.data import data_root, open_pets
     from labkit.training import load_recipe
 

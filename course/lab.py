@@ -1,4 +1,4 @@
-"""Running the notebooks without a browser: papermill, with its parameters checked and its failures in plain words."""
+"""Runs the notebooks without a browser: papermill, with checked parameters and clear failures."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ BAR = "{desc}: cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
 
 
 LAB = ("01", "02", "03", "04", "05")
-"""The chapters of the lab itself; those after them go further."""
+"""The chapters of the lab; further chapters follow."""
 
 
 def notebook_files(only: Sequence[str] = ()) -> list[Path]:
@@ -67,9 +67,9 @@ def _typed(text: str, known: dict[str, dict[str, Any]]) -> Any:
 
 
 def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress: bool = True) -> Path:
-    """Execute one notebook with those of the parameters that it knows; returns the executed copy.
+    """Execute one notebook with the parameters that it knows; returns the executed copy.
 
-    `progress` shows a bar of the cells; many notebooks at once would tear each other's.
+    `progress` shows a bar of the cells; turn it off to run several notebooks at once.
 
     Raises:
         LabError: a cell failed; the half-executed copy is kept, and the message names notebook, cell, error.
@@ -85,19 +85,19 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress
             {name: value for name, value in parameters.items() if name in known},
             kernel_name="python3",
             cwd=notebook.parent,
-            extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel's remarks would tear the progress bar
+            extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel's messages would break the progress bar
             progress_bar=progress and {"desc": notebook.stem, "bar_format": BAR},
         )
     except PapermillExecutionError as error:
         publish(partial, target)
         raise LabError(
             f"{notebook.name}, cell {error.cell_index + 1} failed: {error.ename}: {_first_line(error.evalue)} "
-            f"(the notebook up to there: {target})"
+            f"(the notebook up to that cell: {target})"
         ) from None
     except (DeadKernelError, RuntimeError) as error:
         raise LabError(
             f"{notebook.name}: its kernel died ({_first_line(str(error))}); is there enough memory? "
-            "`course doctor` looks the machine over"
+            "`course doctor` checks the machine"
         ) from None
     except OSError as error:
         raise cannot_write(partial, error) from None
@@ -106,22 +106,22 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress
 
 
 def check_kernel() -> None:
-    """Refuse to begin where the kernel `python3` cannot start.
+    """Check that the kernel `python3` can start.
 
     Raises:
-        LabError: there is no such kernel, or its Python is gone.
+        LabError: the kernel or its Python is missing.
     """
-    remedy = f"`{sys.executable} -m ipykernel install --sys-prefix --name python3` makes it"
+    remedy = f"`{sys.executable} -m ipykernel install --sys-prefix --name python3` installs it"
     try:
         program = KernelSpecManager().get_kernel_spec("python3").argv[0]
     except NoSuchKernel:
         raise LabError(f"the notebooks' kernel `python3` is not installed; {remedy}") from None
     if shutil.which(program) is None:
-        raise LabError(f"the notebooks' kernel `python3` starts {program}, which is not there; {remedy} anew")
+        raise LabError(f"the notebooks' kernel `python3` starts {program}, which is not there; {remedy} again")
 
 
 def refresh(only: Sequence[str] = ()) -> None:
-    """Execute the committed notebooks in place on the sample, and keep their outputs without traces of the run."""
+    """Execute the committed notebooks in place on the sample, and remove traces of the run."""
     for path in notebook_files(only):
         with tempfile.TemporaryDirectory() as folder:
             notebook = nbformat.read(run_notebook(path, Path(folder), {}), as_version=4)
@@ -136,13 +136,13 @@ def refresh(only: Sequence[str] = ()) -> None:
 def run_lab(
     out: Path, data: str, recipe: str, device: str, only: Sequence[str] = LAB, given: Sequence[str] = ()
 ) -> Path:
-    """Execute the notebooks in order and write the report page; 05 gets the run that 04 has just made.
+    """Execute the notebooks in order and write the report page; 05 reads the run of 04.
 
     Args:
-        out: folder for the executed notebooks, the run and `index.html`. What an earlier lab has written there is
-            replaced; a file that is not known to be from one stops the command before it begins.
+        out: folder for the executed notebooks, the run and `index.html`. Files of an earlier lab
+            are replaced; another file in their place stops the command before it starts.
         data: `sample`, `pets` or a folder.
-        recipe: what 04 trains with.
+        recipe: of the training in 04.
         device: `auto`, `cpu`, `cuda` ...
         only: beginnings of notebook names; all when empty.
         given: more parameters, as `NAME=VALUE`.
@@ -152,7 +152,7 @@ def run_lab(
     """
     notebooks = notebook_files(only)
     parameters = parse_parameters(given, notebooks)
-    load_recipe(recipe)  # a wrong name or key is said now, not three notebooks later
+    load_recipe(recipe)  # a wrong name or key is reported now, not three notebooks later
     pets = open_pets(data if data in ("sample", "pets") else Path(data).resolve())
     out = out.resolve()
     old = [*out.glob("[0-9][0-9]_*.ipynb"), out / "index.html"]
@@ -174,7 +174,7 @@ def run_lab(
     }
     began, executed = time.perf_counter(), []
     for notebook in notebooks:
-        # 04 writes its run there, 05 reads it; without 04 it keeps to the committed weights
+        # 04 writes this run, 05 reads it; without a run 05 uses the committed weights
         run = {"run": str(out / "run")} if notebook.stem[:2] == "04" or (out / "run" / "recipe.toml").is_file() else {}
         executed.append(run_notebook(notebook, out, shared | run | parameters))
     return write_report(out, executed, pets.label, recipe, time.perf_counter() - began)

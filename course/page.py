@@ -96,8 +96,8 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def _vector(picture: str, metadata: Mapping[str, Mapping[str, str]]) -> str:
-    source = base64.b64encode(picture.encode()).decode()
+def _vector(drawing: str, metadata: Mapping[str, Mapping[str, str]]) -> str:
+    source = base64.b64encode(drawing.encode()).decode()
     alt = html.escape(metadata.get(VECTOR, {}).get("alt", ""))
     return f'<img alt="{alt}" src="data:{VECTOR};base64,{source}">'
 

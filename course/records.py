@@ -1,4 +1,4 @@
-"""What was measured: the tables of `records/`."""
+"""The measured tables of `records/`."""
 
 import pandas as pd
 
@@ -7,9 +7,9 @@ from labkit.files import checkout, home
 
 
 def read_record(name: str) -> pd.DataFrame:
-    """A table of `records/`, such as `speedrun`; what its columns mean stands in `records/README.md`.
+    """A table of `records/`, such as `speedrun`; `records/README.md` explains its columns.
 
-    The records come with the code: where the lab's home has no such table, the checkout's counts.
+    Where `LABKIT_HOME` has no such table, the checkout's is read.
 
     Raises:
         LabError: there is no such record.

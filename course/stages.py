@@ -1,4 +1,4 @@
-"""The networks' stages, as diagrams draw them and tables of costs list them."""
+"""The networks' stages, for diagrams and tables of costs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,12 +30,12 @@ UPSAMPLING = {
 def network_stages(model: nn.Module) -> list[Stage]:
     """The stages of a network in the order of the call, from the image to the logits.
 
-    A network of one's own is made known by `network_stages.register`.
+    Register another network with `network_stages.register`.
 
     Raises:
-        LabError: nobody has said what the stages of such a network are.
+        LabError: the stages of such a network are not registered.
     """
-    raise LabError(f"{type(model).__name__}: its stages are not known; tell them by network_stages.register")
+    raise LabError(f"{type(model).__name__}: its stages are not registered; add them with network_stages.register")
 
 
 @network_stages.register

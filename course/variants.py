@@ -1,4 +1,4 @@
-"""The networks in the variants that the lab, its notebooks and the reports speak of."""
+"""Variants of the networks in the lab, its notebooks and the reports."""
 
 from typing import Any
 
@@ -30,4 +30,4 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "patch_unet": {"name": "patch_unet"},
     **{f"encoder_unet {encoder}": {"name": "encoder_unet", "encoder": encoder} for encoder in ENCODERS},
 }
-"""What it is called in a table -> the arguments of `build_model`."""
+"""Name in a table -> arguments of `build_model`."""

@@ -1,4 +1,4 @@
-"""Self-checking exercises, one module a notebook."""
+"""Checks of the exercises, one module for each notebook."""
 
 from course.checks.analysis import best_threshold, iou_from_dice, mean_dice
 from course.checks.attention import attention_gate, mean_iou, split_by_group

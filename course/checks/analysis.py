@@ -41,12 +41,10 @@ def _judge_dice(what: str, answer: Callable, predictions: np.ndarray, truths: np
         "all pixels were pooled: that is pooled Dice; take each image's Dice and then the mean": (
             2 * both.sum() / (predicted.sum() + true.sum())
         ).item(),
-        "the factor 2 above is missing": (both / (predicted + true)).mean().item(),
-        "that is the share of right pixels (accuracy), in which the background counts too": (
-            predictions == truths
-        ).mean(),
-        "that is precision: the truth's pixels are missing below": (both / predicted).mean().item(),
-        "that is recall: the prediction's pixels are missing below": (both / true).mean().item(),
+        "the factor 2 in the numerator is missing": (both / (predicted + true)).mean().item(),
+        "that is the share of right pixels (accuracy), which counts the background too": (predictions == truths).mean(),
+        "that is precision: the truth's pixels are missing in the denominator": (both / predicted).mean().item(),
+        "that is recall: the prediction's pixels are missing in the denominator": (both / true).mean().item(),
     }
     for advice, number in wrong.items():
         expect(not math.isclose(value, number, abs_tol=1e-4), f"{what}: {advice}")
@@ -63,7 +61,10 @@ def iou_from_dice(answer: Callable[[float], float]) -> None:
         value, right = float(as_array(call(answer, dice, what=what), what)), dice / (2 - dice)
         if 0 < dice < 1:
             inverse = 2 * dice / (1 + dice)
-            expect(not math.isclose(value, inverse, rel_tol=1e-6), f"{what}: that is Dice from IoU; turn it round")
+            expect(
+                not math.isclose(value, inverse, rel_tol=1e-6),
+                f"{what}: that is Dice from IoU; the inverse is asked for",
+            )
             expect(
                 not math.isclose(value, dice / 2, rel_tol=1e-6),
                 f"{what}: IoU is not half of Dice; write both as counts",
@@ -95,9 +96,7 @@ def best_threshold(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
             not math.isclose(value, max(scores)) or right == value, f"{what}: that is the best Dice, not its threshold"
         )
         index = int(np.argmax(scores))
-        expect(
-            value in thresholds or value != index, f"{what}: that is the place in the list; return the threshold there"
-        )
+        expect(value in thresholds or value != index, f"{what}: that is the index; return the threshold at that index")
         expect(value != worst or worst == right, f"{what}: that is the worst threshold; is the sign right?")
         expect(math.isclose(value, right), f"{what}: {right} is best in one of the tests, found {value}")
     passed(what, "chosen by per-image Dice")
@@ -107,5 +106,5 @@ def _number(what: str, answer: Callable, predictions: np.ndarray, truths: np.nda
     given = as_array(call(answer, predictions, truths, what=what), what)
     expect(given.size == 1, f"{what}: one number is asked for, the mean over the images; found shape {given.shape}")
     value = float(given.reshape(()))
-    expect(not math.isnan(value), f"{what}: not a number came out; what is 0 / 0 to be when both masks are empty?")
+    expect(not math.isnan(value), f"{what}: not a number came out; what should 0 / 0 be when both masks are empty?")
     return value

@@ -1,4 +1,4 @@
-"""Checks of the exercises in notebook 06: an attention gate, mean IoU, a split that deals out whole groups."""
+"""Checks of the exercises in notebook 06: an attention gate, mean IoU, a split of whole groups."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from labkit.models import AttentionGate
 
 
 def attention_gate(answer: Callable[[Tensor, Tensor, nn.Module, nn.Module, nn.Module], Tensor]) -> None:
-    """`answer(x, g, w_x, w_g, psi)`: the skip `[B, C, H, W]`, weighed by the paper's gate; the layers are ready."""
+    """`answer(x, g, w_x, w_g, psi)`: the skip `[B, C, H, W]` weighted by the paper's gate; the layers are given."""
     what = "attention_gate"
     for seed, (channels, gating, height, width) in enumerate(((4, 6, 8, 12), (3, 5, 9, 7))):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             gate = AttentionGate(channels, gating)
-            gate.score.weight.data *= 6  # so that the map is far from flat and every slip shows
+            gate.score.weight.data *= 6  # so that the map is far from flat and every mistake shows
             x, g = torch.randn(2, channels, height, width), torch.randn(2, gating, height // 2, width // 2)
         layers = gate.of_skip, gate.of_gating, gate.score
         with torch.no_grad():
@@ -33,7 +33,7 @@ def attention_gate(answer: Callable[[Tensor, Tensor, nn.Module, nn.Module, nn.Mo
             expect(not same, f"{what}: {advice}")
         expect(
             given.shape == tuple(right.shape),
-            f"{what}: the weighed skip has the shape of x, {list(right.shape)}; found {list(given.shape)}",
+            f"{what}: the weighted skip has the shape of x, {list(right.shape)}; found {list(given.shape)}",
         )
         difference = np.abs(given - right.numpy()).max()
         expect(
@@ -44,7 +44,7 @@ def attention_gate(answer: Callable[[Tensor, Tensor, nn.Module, nn.Module, nn.Mo
 
 
 def _wrong_gates(x: Tensor, g: Tensor, w_x: nn.Module, w_g: nn.Module, psi: nn.Module) -> dict[str, Tensor]:
-    """What the usual slips give, by the advice that they call for."""
+    """The usual mistakes: advice -> what they compute."""
     of_x, of_g, size = w_x(x), w_g(g), x.shape[-2:]
 
     def enlarged(small: Tensor, mode: str = "bilinear", **more: Any) -> Tensor:
@@ -56,30 +56,29 @@ def _wrong_gates(x: Tensor, g: Tensor, w_x: nn.Module, w_g: nn.Module, psi: nn.M
     return {
         "that is the map alone; the gate multiplies the skip by it": weights,
         "that is the map alone, for each channel; the gate multiplies the skip by it": weights.expand_as(x),
-        "the gating signal g is not used: the very fault of the printed gate": x
-        * enlarged(psi(F.relu(of_x)).sigmoid()),
-        "w_x(x) is not used: the map must depend on the skip, too": x * enlarged(psi(F.relu(of_g)).sigmoid()),
+        "the gating signal g is not used, as in the printed gate": x * enlarged(psi(F.relu(of_x)).sigmoid()),
+        "w_x(x) is not used: the map must depend on the skip too": x * enlarged(psi(F.relu(of_g)).sigmoid()),
         "the ReLU between the sum and psi is missing": x * enlarged(psi(of_x + of_g).sigmoid()),
         "the ReLU comes after the sum, not before it on both parts": x
         * enlarged(psi(F.relu(of_x) + F.relu(of_g)).sigmoid()),
         "the two parts are multiplied; the paper's gate is additive": x * enlarged(psi(F.relu(of_x * of_g)).sigmoid()),
         "the sigmoid is missing: a weight lies between 0 and 1": x * enlarged(psi(hidden)),
-        "the ReLU stands where the sigmoid should be": x * enlarged(psi(hidden).relu()),
+        "there is a ReLU in place of the sigmoid": x * enlarged(psi(hidden).relu()),
         "the scores were enlarged before the sigmoid; the gate enlarges the map": x * enlarged(psi(hidden)).sigmoid(),
         "the map was enlarged by nearest neighbor; use mode='bilinear'": x * enlarged(psi(hidden).sigmoid(), "nearest"),
-        "the map was enlarged with align_corners=True, which moves it; leave that out": x * aligned,
-        "the weighed skip was added to the skip; the gate only multiplies": x + x * weights,
+        "the map was enlarged with align_corners=True, which shifts it; leave that out": x * aligned,
+        "the weighted skip was added to the skip; the gate only multiplies": x + x * weights,
         "1 minus the map was used": x * (1 - weights),
     }
 
 
 def mean_iou(answer: Callable[[np.ndarray], float]) -> None:
-    """`answer(confusion)`: mean IoU over the classes that occur, from `int [C, C]`, rows truth, columns prediction."""
+    """`answer(confusion)`: mean IoU of the classes that occur, of `int [C, C]`, rows true, columns predicted."""
     what = "mean_iou"
     tables = [
         [[50, 3, 7], [4, 20, 1], [10, 2, 6]],
         [[900, 30], [25, 45]],
-        [[70, 0, 5, 4], [0, 0, 0, 0], [6, 0, 12, 1], [2, 0, 3, 8]],  # the second class is nowhere
+        [[70, 0, 5, 4], [0, 0, 0, 0], [6, 0, 12, 1], [2, 0, 3, 8]],  # the second class does not occur
         [[40, 2, 1], [3, 9, 4], [0, 0, 0]],  # the third is in no image, but was predicted
     ]
     for table in tables:
@@ -90,14 +89,13 @@ def mean_iou(answer: Callable[[np.ndarray], float]) -> None:
         value = float(given.reshape(()))
         expect(
             not math.isnan(value),
-            f"{what}: not a number came out; a class that is neither in the truth nor in the prediction is 0 / 0 "
-            "and must be left out",
+            f"{what}: not a number came out; a class in neither truth nor prediction is 0 / 0 and must be left out",
         )
         for advice, number in _wrong_means(confusion).items():
             differs = not math.isclose(number, right, abs_tol=1e-6)
             expect(not (differs and math.isclose(value, number, abs_tol=1e-6)), f"{what}: {advice}")
         expect(math.isclose(value, right, abs_tol=1e-5), f"{what}: {right:.4f} is right for {table}, found {value:.4f}")
-    passed(what, "background included, classes that are nowhere left out")
+    passed(what, "background included, classes that do not occur left out")
 
 
 def _wrong_means(confusion: np.ndarray) -> dict[str, float]:
@@ -112,33 +110,31 @@ def _wrong_means(confusion: np.ndarray) -> dict[str, float]:
     foreground = occurs & (np.arange(len(both)) > 0)
     return {
         "that is mean Dice; IoU divides by the union": mean(2 * both, true + predicted),
-        "the intersection is in both sums; take it away once for the union": mean(both, true + predicted),
-        "you divided by the row alone: that is mean recall; what was called so wrongly belongs below, too": mean(
+        "the intersection is in both sums; subtract it once for the union": mean(both, true + predicted),
+        "you divided by the row alone: that is mean recall; false positives belong in the denominator too": mean(
             both, true
         ),
-        "you divided by the column alone: that is mean precision; what was missed belongs below, too": mean(
+        "you divided by the column alone: that is mean precision; missed pixels belong in the denominator too": mean(
             both, predicted
         ),
-        "that is pixel accuracy, in which every pixel counts the same and not every class": float(
-            both.sum() / confusion.sum()
-        ),
+        "that is pixel accuracy, which weights classes by their pixels": float(both.sum() / confusion.sum()),
         "all classes were pooled into one IoU; take each class's and then the mean": float(both.sum() / union.sum()),
-        "a class that is nowhere counted as 0; leave it out of the mean": float(ious.mean()),
-        "a class that is nowhere counted as 1; leave it out of the mean": float(np.where(occurs, ious, 1).mean()),
-        "a class that is in no image but was predicted has an IoU, and it is 0": mean(both, union, true > 0),
-        "the background is left out; in mIoU it is a class like the others": mean(both, union, foreground),
-        "the classes were weighed by their pixels; in the mean each counts the same": float(
+        "a class that does not occur counted as 0; leave it out of the mean": float(ious.mean()),
+        "a class that does not occur counted as 1; leave it out of the mean": float(np.where(occurs, ious, 1).mean()),
+        "a class that is in no image but was predicted has the IoU 0": mean(both, union, true > 0),
+        "the background is left out; in mIoU it counts like the other classes": mean(both, union, foreground),
+        "the classes were weighted by their pixels; in the mean each counts the same": float(
             (ious * true).sum() / true.sum()
         ),
     }
 
 
 def split_by_group(answer: Callable[[Sequence[str], float], tuple[Sequence[int], Sequence[int]]]) -> None:
-    """`answer(groups, test_share)`: indices for training and test; whole groups, any of them, for the test."""
+    """`answer(groups, test_share)`: indices for training and test; the test gets whole groups, any of them."""
     what = "split_by_group"
     cases = [
         (["A"] * 4 + ["B"] * 4 + ["C"] * 4 + ["D"] * 4 + ["E"] * 4, 0.4),
-        (["s1", "s2", "s3", "s4"] * 5, 0.25),  # not in order, so that cutting the list does not do
+        (["s1", "s2", "s3", "s4"] * 5, 0.25),  # not in order: cutting the list is wrong
         (["big"] * 12 + ["p"] * 2 + ["q"] * 3 + ["r"] * 1 + ["t"] * 2 + ["u"] * 2, 0.5),
         (["A", "B", "B", "C", "A", "C", "C", "B"], 0.1),
     ]
@@ -146,36 +142,36 @@ def split_by_group(answer: Callable[[Sequence[str], float], tuple[Sequence[int],
         given = call(answer, list(groups), share, what=what)
         expect(given is not None, f"{what}: nothing came back; does the function end in `return train, test`?")
         pair = isinstance(given, tuple | list) and len(given) == 2
-        expect(pair, f"{what}: two lists of indices are asked for, train and test")
+        expect(pair, f"{what}: return two lists of indices, train and test")
         train, test = (_indices(part, groups, what) for part in given)
         _judge_split(what, groups, share, train, test)
-    passed(what, "no group on two sides")
+    passed(what, "no group is in both parts")
 
 
 def _indices(part: Any, groups: Sequence[str], what: str) -> list[int]:
     values = as_array(list(part), what)
     advice = "return indices (0, 1, ...), not the groups' names"
     expect(values.size == 0 or values.dtype.kind in "iub", f"{what}: {advice}")
-    if values.dtype.kind == "b":  # a mask says the same
-        expect(len(values) == len(groups), f"{what}: a mask needs a value for each picture")
+    if values.dtype.kind == "b":  # a mask is accepted too
+        expect(len(values) == len(groups), f"{what}: a mask needs a value for each image")
         values = np.flatnonzero(values)
-    expect(values.size == 0 or (values.min() >= 0 and values.max() < len(groups)), f"{what}: a index is out of range")
+    expect(values.size == 0 or (values.min() >= 0 and values.max() < len(groups)), f"{what}: an index is out of range")
     return values.tolist()
 
 
 def _judge_split(what: str, groups: Sequence[str], share: float, train: list[int], test: list[int]) -> None:
-    expect(not set(train) & set(test), f"{what}: a picture is in training and test")
-    expect(len(set(train)) == len(train) and len(set(test)) == len(test), f"{what}: a picture is there twice")
+    expect(not set(train) & set(test), f"{what}: an image is in training and test")
+    expect(len(set(train)) == len(train) and len(set(test)) == len(test), f"{what}: an image is there twice")
     lost = len(groups) - len(train) - len(test)
-    expect(lost == 0, f"{what}: {lost} of the {len(groups)} pictures are lost")
+    expect(lost == 0, f"{what}: {lost} of the {len(groups)} images are in neither part")
     of_train, of_test = ({groups[i] for i in part} for part in (train, test))
     both = sorted(of_train & of_test)
     if both:
         inside = len(both) > 1 and set(both) == set(groups)
         name = "every group" if inside else f"group {both[0]!r}"
-        kind = ": that is the split inside the groups" if inside else ""
-        expect(False, f"{what}: {name} lies on both sides{kind}; deal out whole groups")
-    expect(test != [], f"{what}: the test is empty for a share of {share}; it gets one group at least")
+        kind = ": that is a split inside the groups" if inside else ""
+        expect(False, f"{what}: {name} is in both parts{kind}; assign whole groups")
+    expect(test != [], f"{what}: the test is empty for a share of {share}; it gets at least one group")
     number = len(set(groups))
     right = max(1, round(share * number))
     turned = len(of_train) == right != len(of_test)
@@ -183,5 +179,5 @@ def _judge_split(what: str, groups: Sequence[str], share: float, train: list[int
     expect(
         len(of_test) == right,
         f"{what}: {share} of {number} groups are {right} for the test, found {len(of_test)}; the share is of the "
-        "groups, not of the pictures",
+        "groups, not of the images",
     )

@@ -21,7 +21,7 @@ def int8_weights(answer: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
             weight[1] = -weight[1].abs()  # the largest is a negative one
         given = call(answer, weight.clone(), what=what)
         pair = isinstance(given, tuple | list) and len(given) == 2
-        expect(pair, f"{what}: two things are expected, the values and the scales")
+        expect(pair, f"{what}: return two tensors, the values and the scales")
         values, scales = (as_array(part, f"{what}, {name}") for part, name in zip(given, ("values", "scales")))  # noqa: B905
         _compare(values.astype(np.float64), scales.astype(np.float64), weight, what)
     passed(what, "no weight is off by more than half a step of its own channel")
@@ -36,11 +36,11 @@ def _compare(values: np.ndarray, scales: np.ndarray, weight: Tensor, what: str) 
         scales.size == len(weight), f"{inputs}; the output channels are dimension 0, take the maximum over the others"
     )
     scales = scales.reshape(-1, 1, 1, 1)
-    expect((values == np.round(values)).all(), f"{what}: the values are no whole numbers; round them")
+    expect((values == np.round(values)).all(), f"{what}: the values are not whole numbers; round them")
     expect(np.abs(values).max() <= 128, f"{what}: {np.abs(values).max():g} does not fit into int8; divide by the scale")
     largest = np.abs(weight.double().numpy()).max(axis=(1, 2, 3), keepdims=True)
     for advice, scale in {
-        "the scale is the largest absolute weight over 127, not over 128: 128 is no int8 number": largest / 128,
+        "the scale is the largest absolute weight over 127, not over 128: 128 is not an int8 number": largest / 128,
         "the scale is for both signs: over 127, not over 255": largest / 255,
         "the scale is upside down: multiply the values by it to get the weights back": 127 / largest,
         "the absolute value is missing: a channel's largest weight may be negative": weight.double()

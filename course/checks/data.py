@@ -36,7 +36,7 @@ def mask_strict_or_not(answer: Callable[[Tensor, bool], Any]) -> None:
     )
     expect(
         (strict, loose) != ({2, 3}, {2}),
-        f"{what}: the mask is inverted: it is 1 where the background should be 0, and the other way round",
+        f"{what}: the mask is inverted: 1 in the background, 0 in the pet",
     )
     expect(
         2 not in strict | loose,
@@ -44,7 +44,7 @@ def mask_strict_or_not(answer: Callable[[Tensor, bool], Any]) -> None:
     )
     expect(
         not strict == loose == {1},
-        f"{what}: only trimap value 1 is ever pet; with border_is_pet=True the border (3) belongs to it, too",
+        f"{what}: only trimap value 1 is ever pet; with border_is_pet=True the border (3) is pet too",
     )
     expect(
         not strict == loose == {1, 3},
@@ -52,7 +52,7 @@ def mask_strict_or_not(answer: Callable[[Tensor, bool], Any]) -> None:
     )
     expect(
         (strict, loose) != ({1, 3}, {1}),
-        f"{what}: border_is_pet works the wrong way round: True must make the border part of the pet",
+        f"{what}: border_is_pet is inverted: True must make the border part of the pet",
     )
     expect(
         (strict, loose) == ({1}, {1, 3}),
@@ -63,13 +63,13 @@ def mask_strict_or_not(answer: Callable[[Tensor, bool], Any]) -> None:
 
 
 def _pet_values(answer: Callable, trimaps: list[Tensor], flag: bool, what: str) -> set[int]:
-    """Which trimap values the student's function calls pet."""
+    """The trimap values that the student's function calls pet."""
     seen: dict[int, set[float]] = {1: set(), 2: set(), 3: set()}
     for trimap in trimaps:
         mask = as_array(call(answer, trimap.clone(), flag, what=what), what)
         expect(
             mask.shape == tuple(trimap.shape),
-            f"{what}: the mask must be as large as the trimap, {tuple(trimap.shape)}, found {mask.shape}",
+            f"{what}: the mask must have the size of the trimap, {tuple(trimap.shape)}, found {mask.shape}",
         )
         for value in seen:
             seen[value] |= {float(v) for v in np.unique(mask[trimap.numpy() == value])}
@@ -103,7 +103,7 @@ def channel_statistics(answer: Callable[[np.ndarray], Any]) -> None:
         try:
             mean, std = result
         except (TypeError, ValueError):
-            expect(False, f"{what}: two things must come back, `return mean, std`, found {type(result).__name__}")
+            expect(False, f"{what}: return two arrays, `return mean, std`; found {type(result).__name__}")
         mean, std = as_array(mean, f"{what}, mean").squeeze(), as_array(std, f"{what}, std").squeeze()
         _judge_statistics(images, mean.astype(np.float64), std.astype(np.float64), what)
     passed("Mean and standard deviation", "per channel, over all pixels of all images")
@@ -139,7 +139,7 @@ def _judge_statistics(images: np.ndarray, mean: np.ndarray, std: np.ndarray, wha
         )
     expect(
         not near(mean / 255, right_mean),
-        f"{what}: the numbers are in the scale 0..255; divide the pixels by 255 first",
+        f"{what}: the numbers are on the scale 0..255; divide the pixels by 255 first",
     )
     expect(
         not (near(std, right_mean) and near(mean, right_std)),
@@ -149,11 +149,11 @@ def _judge_statistics(images: np.ndarray, mean: np.ndarray, std: np.ndarray, wha
 
     wrapped = (images * images).astype(np.float64).mean((0, 1, 2)) / 255**2 - right_mean**2
     wrong = {
-        "the standard deviation is in the scale 0..255; divide the pixels by 255 first": right_std * 255,
+        "the standard deviation is on the scale 0..255; divide the pixels by 255 first": right_std * 255,
         "that is the variance; its square root is the standard deviation": right_std**2,
-        "that is the mean of the images' own standard deviations; it leaves out how much the images differ from "
-        "each other. All pixels of all images go into one standard deviation": scaled.std((1, 2)).mean(0),
-        "that is the standard deviation over the images' means; it leaves out how much the pixels of one image "
+        "that is the mean of the images' own standard deviations; it ignores how the images differ from each "
+        "other. All pixels of all images go into one standard deviation": scaled.std((1, 2)).mean(0),
+        "that is the standard deviation over the images' means; it ignores how the pixels of one image "
         "differ. All pixels of all images go into one standard deviation": scaled.mean((1, 2)).std(0),
         "the same, over the images' means, divided by n - 1; all pixels go into one standard deviation": scaled.mean(
             (1, 2)
@@ -199,7 +199,7 @@ def rotation_matrix(answer: Callable[[float], Any]) -> None:
     expect(
         not all_near(radians, -1),
         f"{what}: the image turns the other way, counter-clockwise. That is the forward matrix, from the source "
-        "to the result; the grid needs its inverse, from a place of the result to its source",
+        "to the result; the grid needs its inverse, from a pixel of the result to its source",
     )
     expect(
         all(np.linalg.det(m[:, :2]) > 0 for m in found),
@@ -208,19 +208,19 @@ def rotation_matrix(answer: Callable[[float], Any]) -> None:
     )
     expect(
         all(np.allclose(m[:, 2], 0, atol=1e-4) for m in found),
-        f"{what}: the last column shifts the image; the center is (0, 0) in these coordinates, and it stays",
+        f"{what}: the last column shifts the image; the center is (0, 0) in these coordinates and must stay there",
     )
     expect(
         all_near(radians, 1),
-        f"{what}: for {ANGLES[0]:g} degrees\n{found[0].round(3)}\nwas found; compare where it sends the corners",
+        f"{what}: for {ANGLES[0]:g} degrees\n{found[0].round(3)}\nwas found; check where it maps the corners",
     )
-    picture = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(1))
+    image = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(1))
     for degrees, matrix in zip(ANGLES, found, strict=True):
         grid = F.affine_grid(torch.from_numpy(matrix).float()[None], [1, 3, 33, 33], align_corners=False)
-        turned = F.grid_sample(picture, grid, align_corners=False)
-        oracle = v2.affine(picture, degrees, [0, 0], 1.0, [0.0, 0.0], InterpolationMode.BILINEAR)
+        turned = F.grid_sample(image, grid, align_corners=False)
+        oracle = v2.affine(image, degrees, [0, 0], 1.0, [0.0, 0.0], InterpolationMode.BILINEAR)
         expect((turned - oracle).abs().max() < 1e-3, f"{what}: not what torchvision gives for {degrees:g} degrees")
-    passed("Matrix of a rotation", "the same picture as torchvision's affine")
+    passed("Matrix of a rotation", "the same image as torchvision's affine")
 
 
 def _turn(radians: float) -> np.ndarray:

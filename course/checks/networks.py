@@ -21,25 +21,26 @@ def double_conv_parameters(answer: Callable[[int, int, bool], int]) -> None:
             "the second convolution does not see the block's input: it takes out_channels, not in_channels": 2
             * (9 * inputs * outputs + (channels if norm else outputs)),
             "that is one convolution; the block has two": 9 * inputs * outputs + (channels if norm else outputs),
-            "each kernel is 3 x 3: count 9 weights a pair of channels, not 3": kernels // 3 + channels * (1 + norm),
+            "each kernel is 3 x 3: count 9 weights for each pair of channels, not 3": kernels // 3
+            + channels * (1 + norm),
         }
         if norm:
             wrong |= {
-                "batch norm is missing: it has 2 trained numbers a channel, a scale and a shift": kernels,
+                "batch norm is missing: it has 2 trained numbers per channel, a scale and a shift": kernels,
                 "you counted a bias of each convolution; before batch norm there is none": kernels + 3 * channels,
-                "you counted a bias in place of batch norm's 2 numbers a channel": kernels + channels,
-                "batch norm's running mean and variance are measured, not trained: 2 a channel, not 4": kernels
+                "you counted a bias in place of batch norm's 2 numbers per channel": kernels + channels,
+                "batch norm's running mean and variance are measured, not trained: 2 per channel, not 4": kernels
                 + 4 * channels,
             }
         else:
             wrong |= {
-                "without batch norm each convolution has a bias: 1 a channel": kernels,
-                "without batch norm there is a bias (1 a channel) and nothing else": kernels + 2 * channels,
-                "there is no batch norm here, and yet you counted it beside the bias": kernels + 3 * channels,
+                "without batch norm each convolution has a bias: 1 per channel": kernels,
+                "without batch norm there is a bias (1 per channel) and nothing else": kernels + 2 * channels,
+                "there is no batch norm here, but you counted it and the bias": kernels + 3 * channels,
             }
         given = call(answer, inputs, outputs, norm, what=what)
         _compare_number(given, models.count_parameters(block), wrong, f"{what}({inputs}, {outputs}, {norm})")
-    passed(what, "the two weights of batch norm and the missing bias are in the right place")
+    passed(what, "batch norm's two weights and the missing bias are counted")
 
 
 def size_after(answer: Callable[[int, int], int]) -> None:
@@ -49,12 +50,12 @@ def size_after(answer: Callable[[int, int], int]) -> None:
         net = models.UNet(width=1, depth=depth, padding="valid", norm="none").to("meta")
         right = net(torch.empty(1, 3, size, size, device="meta")).shape[-1]
         wrong = {
-            "that is the side at the bottom: the way up is missing, where each stage doubles and then loses 4": _valid(
+            "that is the side at the bottom: the decoder is missing, where each stage doubles and then loses 4": _valid(
                 size, depth, up=False
             ),
             "each double convolution loses 4 pixels: 2 for each of its two 3x3 convolutions": _valid(size, depth, 2),
             "the bottleneck's double convolution is missing: it loses 4 too": _valid(size, depth, bottom=0),
-            "the double convolutions of the way up lose 4 as well": _valid(size, depth, above=0),
+            "the decoder's double convolutions lose 4 as well": _valid(size, depth, above=0),
             "with padding the size would stay; here nothing is padded": size,
         }
         given = as_array(call(answer, size, depth, what=what), what)
@@ -87,7 +88,7 @@ def up_block(answer: Callable[[Tensor, Tensor, nn.Module, nn.Module], Tensor]) -
             joined = torch.cat([skip, raised], dim=1)
             try:
                 given = call(answer, x.clone(), skip.clone(), up, conv, what=what)
-            finally:  # a crash is named by what the modules were given before it
+            finally:  # a crash is explained by what the modules got before it
                 _name_up_block(up.given, conv.given, x, skip, raised)
             expect(conv.given is not None, f"{what}: the double convolution is missing; return conv(...)")
             _compare_tensor(given, conv.module(joined), {"return what conv gives, not what goes into it": joined}, what)
@@ -109,10 +110,10 @@ class _Watched(nn.Module):
 def _name_up_block(raised_from: Tensor | None, joined: Tensor | None, x: Tensor, skip: Tensor, raised: Tensor) -> None:
     what = "up_block"
     expect(raised_from is not None, f"{what}: you forgot the upsampling; up(x) doubles the size")
-    expect(raised_from.shape == x.shape, f"{what}: `up` takes x, which comes from below, not the skip")
+    expect(raised_from.shape == x.shape, f"{what}: `up` takes x, from the stage below, not the skip")
     if joined is not None:
-        added = "the skip was added, not concatenated; the UNet puts both side by side with torch.cat(..., dim=1)"
-        swapped = "the order is swapped: the skip comes first, then x; copied weights fit no other order"
+        added = "the skip was added, not concatenated; the UNet concatenates with torch.cat(..., dim=1)"
+        swapped = "the order is swapped: the skip comes first; copied weights need this order"
         expect(not _close(joined, skip + raised), f"{what}: {added}")
         expect(not _close(joined, torch.cat([raised, skip], dim=1)), f"{what}: {swapped}")
         expect(not _close(joined, raised), f"{what}: the skip is not used")
@@ -125,7 +126,7 @@ def residual_forward(answer: Callable[..., Tensor]) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(inputs + stride)
             block = models.BasicBlock(inputs, outputs, stride).eval()
-            if shortcut and block.downsample is None:  # of equal shape, so that leaving it out does not crash
+            if shortcut and block.downsample is None:  # shapes are equal: leaving it out does not crash
                 block.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
                 block.eval()
             for norm in (m for m in block.modules() if isinstance(m, nn.BatchNorm2d)):
@@ -139,7 +140,7 @@ def residual_forward(answer: Callable[..., Tensor]) -> None:
             branch = block.bn2(block.conv2(inner.relu()))
             wrong = {
                 "there is no ReLU after the sum": branch + straight,
-                "the branch has a ReLU before the sum; it may only add then, never take away": (
+                "the branch has a ReLU before the sum; then it can only add, never subtract": (
                     branch.relu() + straight
                 ).relu(),
                 "the ReLU belongs after the sum, not on the branch before it": branch.relu() + straight,
@@ -164,7 +165,7 @@ def layer_parameters(answer: Callable[[int, int, int], int]) -> None:
         shortcut = inputs * channels + 2 * channels
         changed = inputs != channels
         wrong = {
-            "batch norm is missing: 2 trained numbers a channel after each convolution": right
+            "batch norm is missing: 2 trained numbers per channel after each convolution": right
             - 4 * channels * blocks
             - 2 * channels * changed,
             "you counted biases; a convolution before batch norm has none": right
@@ -212,8 +213,8 @@ def channel_attention(answer: Callable[[Tensor, nn.Module], Tensor]) -> None:
             }
             given = torch.as_tensor(as_array(call(answer, x.clone(), mlp, what=what), what))
         expect(not _close(given, x * right), f"{what}: these are the weighted features; return the weights alone")
-        shapes = f"one weight a picture and channel is expected, {list(right.shape)}, found {list(given.shape)}"
-        expect(given.numel() == right.numel(), f"{what}: {shapes}; summarize over the places, dimensions 2 and 3")
+        shapes = f"one weight for each image and channel is expected, {list(right.shape)}, found {list(given.shape)}"
+        expect(given.numel() == right.numel(), f"{what}: {shapes}; summarize over dimensions 2 and 3")
         _compare_tensor(given.reshape(right.shape), right, wrong, what)
     passed(what, "the sigmoid of the sum of both paths")
 
@@ -226,7 +227,7 @@ def _compare_number(given: Any, right: int, wrong: Mapping[str, int], what: str)
         return
     for advice, value in wrong.items():
         expect(number != value, f"{what} gave {number:g}: {advice}")
-    raise WrongAnswer(f"{what} gave {number:,.10g}, the network has {right:,}; write down each layer's share")
+    raise WrongAnswer(f"{what} gave {number:,.10g}, the network has {right:,}; count layer by layer")
 
 
 def _compare_tensor(given: Any, right: Tensor, wrong: Mapping[str, Tensor], what: str) -> None:

@@ -11,7 +11,7 @@ from course.checks.verdict import as_array, call, expect, passed
 
 
 def bce_from_logits(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
-    """`answer(logits, truth)`: mean binary cross-entropy of logits, which must survive logits of +-200."""
+    """`answer(logits, truth)`: mean binary cross-entropy of logits, finite for logits of +-200."""
     what = "bce_from_logits"
     generator = torch.Generator().manual_seed(0)
     for shape in ((5,), (2, 7, 3)):
@@ -22,7 +22,7 @@ def bce_from_logits(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
         expect(given.size == 1, f"{what}: one number is asked for, the mean over all pixels; found shape {given.shape}")
         value = float(given.reshape(()))
         expect(not _close(value, right * logits.numel()), f"{what}: you took the sum over the pixels; take the mean")
-        expect(not _close(value, -right), f"{what}: the sign is turned; the loss is minus the log of the probability")
+        expect(not _close(value, -right), f"{what}: the sign is wrong; the loss is minus the log of the probability")
         flipped = F.binary_cross_entropy_with_logits(logits, 1 - truth).item()
         expect(not _close(value, flipped), f"{what}: truth 0 and 1 are swapped")
         twice = F.binary_cross_entropy_with_logits(logits.sigmoid(), truth).item()
@@ -41,20 +41,20 @@ def bce_from_logits(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def cosine_rate(answer: Callable[[int, int, float], float]) -> None:
-    """`answer(step, steps, peak)`: from `peak` at step 0 along half a cosine to 0 at step `steps`."""
+    """`answer(step, steps, peak)`: half a cosine from `peak` at step 0 to 0 at step `steps`."""
     what = "cosine_rate"
     for steps, peak in ((10, 0.1), (37, 4e-3)):
         given = np.array([float(as_array(call(answer, s, steps, peak, what=what), what)) for s in range(steps + 1)])
         right = np.array([0.5 * peak * (1 + math.cos(math.pi * s / steps)) for s in range(steps + 1)])
         close = np.allclose(given, right, rtol=1e-5, atol=1e-9)
-        expect(not np.allclose(given, right[::-1], atol=1e-9) or close, f"{what}: it rises from 0; it must fall to 0")
+        expect(not np.allclose(given, right[::-1], atol=1e-9) or close, f"{what}: it rises from 0 but must fall to 0")
         degrees = [0.5 * peak * (1 + math.cos(math.radians(math.pi * s / steps))) for s in range(steps + 1)]
-        expect(not np.allclose(given, degrees), f"{what}: cos takes radians; pi * step / steps is the angle already")
+        expect(not np.allclose(given, degrees), f"{what}: cos takes radians; pi * step / steps is already in radians")
         full = [0.5 * peak * (1 + math.cos(2 * math.pi * s / steps)) for s in range(steps + 1)]
-        expect(not np.allclose(given, full), f"{what}: a whole cosine comes back up; half of one is asked for")
+        expect(not np.allclose(given, full), f"{what}: a whole cosine rises again; use half of one")
         expect(not np.allclose(given, 2 * right), f"{what}: twice too high; 1 + cos goes up to 2")
         quarter = [peak * math.cos(0.5 * math.pi * s / steps) for s in range(steps + 1)]
-        expect(not np.allclose(given, quarter, atol=1e-9), f"{what}: that is a quarter of a cosine; its end is steep")
+        expect(not np.allclose(given, quarter, atol=1e-9), f"{what}: that is a quarter of a cosine, with a steep end")
         worst = int(np.abs(given - right).argmax())
         expect(close, f"{what}: at step {worst} of {steps} {right[worst]:.5f} is right, found {given[worst]:.5f}")
     passed(what, "half a cosine from the peak to zero")
@@ -71,7 +71,7 @@ def moving_average(answer: Callable[[torch.Tensor, torch.Tensor, float], torch.T
         place, fresh = average.clone(), weights.clone()
         given = call(answer, place, fresh, decay, what=what)
         given = as_array(place if given is None else given, what)
-        expect(np.allclose(fresh, weights), f"{what}: the weights themselves were changed; only the average may move")
+        expect(np.allclose(fresh, weights), f"{what}: the weights themselves were changed; only the average may change")
         expect(given.shape == (4, 3), f"{what}: the average keeps the shape of the weights, found {given.shape}")
         expect(
             not np.allclose(given, swapped.numpy(), atol=1e-6),
@@ -93,7 +93,7 @@ def moving_average(answer: Callable[[torch.Tensor, torch.Tensor, float], torch.T
 
 
 def break_even(answer: Callable[[float, float, float], float]) -> None:
-    """`answer(once, before, after)`: steps until a cost of `once` seconds is earned back by faster steps."""
+    """`answer(once, before, after)`: steps until faster steps have saved the `once` seconds."""
     what = "break_even"
     for once, before, after in ((36.0, 0.5, 0.38), (1.0, 0.25, 0.1), (10.0, 2.0, 1.2)):
         given = float(as_array(call(answer, once, before, after, what=what), what))
@@ -101,17 +101,17 @@ def break_even(answer: Callable[[float, float, float], float]) -> None:
         expect(not _close(given, once / after), f"{what}: what a step saves is before - after, not its whole time")
         expect(
             not _close(given, once / (before / after - 1)),
-            f"{what}: that is counted in seconds of the faster training; steps are asked for",
+            f"{what}: those are seconds of the faster training; return steps",
         )
         expect(
             right - 1e-6 * right <= given <= math.ceil(right - 1e-9) + 1e-6,
-            f"{what}: {once:g} s for steps of {after:g} instead of {before:g} s come back after {right:.1f} steps, "
+            f"{what}: {once:g} s for steps of {after:g} instead of {before:g} s pay off after {right:.1f} steps, "
             f"found {given:g}",
         )
     for before, after in ((0.3, 0.3), (0.3, 0.4)):
         given = float(as_array(call(answer, 5.0, before, after, what=what), what))
-        expect(given == math.inf, f"{what}: steps that are no faster never earn it back: infinity, found {given:g}")
-    passed(what, "a cost that is paid once, divided by what each step saves")
+        expect(given == math.inf, f"{what}: steps that are not faster never pay off: infinity, found {given:g}")
+    passed(what, "the cost divided by what each step saves")
 
 
 def _close(a: float, b: float) -> bool:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from course.checks.verdict import as_array, call, expect, passed
 
 CASES = ((6, 3, 2), (5, 2, 2), (5, 4, 2), (4, 5, 3), (4, 1, 2), (3, 2, 3), (5, 3, 1))
-"""Size, kernel and stride: overlaps that are uneven, even, none, gaps, and an ordinary convolution's."""
+"""Size, kernel and stride: uneven overlaps, even ones, none, gaps, and an ordinary convolution."""
 
 
 def overlap_count(answer: Callable[[int, int, int], Sequence[int]]) -> None:
@@ -51,7 +51,7 @@ def _usual_mistakes(size: int, kernel: int, stride: int) -> dict[str, np.ndarray
     ordinary = (size - kernel) // stride + 1
     wrong = {
         "that is the number of output pixels; count for each of them how many input pixels paint it": [len(right)],
-        "these are squares: count along one axis, the second axis comes later": right**2,
+        "these are squares: count along one axis only": right**2,
         "kernel and stride are swapped": painted(size, stride, kernel),
         "at both ends fewer patches meet; you continued the pattern of the middle": _endless(size, kernel, stride),
         "this counts how many output pixels each input pixel paints; count for each output pixel": [kernel] * size,
@@ -64,7 +64,7 @@ def _usual_mistakes(size: int, kernel: int, stride: int) -> dict[str, np.ndarray
 
 
 def _endless(size: int, kernel: int, stride: int) -> np.ndarray:
-    """The counts that the pixels would have in a row without ends."""
+    """The counts in a row without ends."""
     ends = -(-kernel // stride)
     return painted(size + 2 * ends, kernel, stride)[ends * stride :][: (size - 1) * stride + kernel]
 

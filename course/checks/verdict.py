@@ -1,4 +1,4 @@
-"""What all checks share: a right answer prints one line, a wrong one raises one that says what is wrong."""
+"""Shared by all checks: a right answer prints one line; a wrong one raises an error that says what is wrong."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 class WrongAnswer(AssertionError):
-    """An exercise's answer is not right yet; the message says what was found and what to look at."""
+    """An answer is not right yet; the message says what was found and what to check."""
 
 
 def expect(condition: bool, advice: str) -> None:
@@ -29,7 +29,7 @@ def passed(exercise: str, remark: str = "") -> None:
 def as_array(answer: Any, what: str) -> np.ndarray:
     """An answer as a NumPy array, whether it came as tensor, array, list or number."""
     expect(answer is not None, f"{what}: nothing came back; does the function end in `return ...`?")
-    expect(answer is not ..., f"{what}: there is still a `...` to be filled in")
+    expect(answer is not ..., f"{what}: replace the `...` by your answer")
     if isinstance(answer, torch.Tensor):
         answer = answer.detach().cpu().float().numpy() if answer.is_floating_point() else answer.detach().cpu().numpy()
     return np.asarray(answer)
@@ -39,7 +39,7 @@ def call(function: Callable[..., Any], *arguments: Any, what: str) -> Any:
     """Call a student's function; an exception in it becomes a sentence.
 
     Raises:
-        WrongAnswer: the function is no function, or it failed.
+        WrongAnswer: it is not a function, or it failed.
     """
     expect(callable(function), f"{what}: a function is expected, found {type(function).__name__}")
     try:

@@ -1,8 +1,8 @@
-"""The notebooks' figures: functions return a matplotlib `Figure` for `show`; `..._fields` return a table."""
+"""Figures of the notebooks: functions return a matplotlib `Figure` for `show`; `..._fields` return a table."""
 
 from course.figures.analysis import (
     breed_bars,
-    case_pictures,
+    case_images,
     class_bars,
     confusion_heatmap,
     distance_bars,
@@ -12,10 +12,10 @@ from course.figures.analysis import (
 from course.figures.architecture import architecture
 from course.figures.attention import gate_steps, gates_by_epoch, promise_and_truth, region_and_class
 from course.figures.costs import cost_scatter, width_against_score
-from course.figures.data import pet_sheet, size_and_share, warped_meshes
+from course.figures.data import pet_grid, size_and_share, warped_meshes
+from course.figures.images import image_grid
 from course.figures.live import LiveCurves
 from course.figures.networks import attention_maps, cost_by_scale, receptive_fields, signal_by_depth
-from course.figures.pictures import picture_grid
 from course.figures.receptive import measured_fields, stage_fields
 from course.figures.speed import speedrun, step_shares
 from course.figures.training import history_curves, loss_shapes, schedules, step_losses
@@ -27,7 +27,7 @@ __all__ = [
     "architecture",
     "attention_maps",
     "breed_bars",
-    "case_pictures",
+    "case_images",
     "class_bars",
     "confusion_heatmap",
     "cost_by_scale",
@@ -37,10 +37,10 @@ __all__ = [
     "gate_steps",
     "gates_by_epoch",
     "history_curves",
+    "image_grid",
     "loss_shapes",
     "measured_fields",
-    "pet_sheet",
-    "picture_grid",
+    "pet_grid",
     "promise_and_truth",
     "rate_sweep",
     "receptive_fields",

@@ -1,4 +1,4 @@
-"""Figures of notebook 05: scores by image, breed, class and size of the pet, and the cases behind them."""
+"""Figures of notebook 05: scores by image, breed, class and size of the pet, and single cases."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from course.figures.pictures import picture_grid
+from course.figures.images import image_grid
 from labkit import painting
 from labkit.curves import BLUE, ORANGE, VERMILION, new_figure
 
@@ -28,7 +28,7 @@ def score_histogram(table: pd.DataFrame) -> Figure:
 
 
 def breed_bars(breeds: pd.DataFrame, table: pd.DataFrame) -> Figure:
-    """Mean Dice of each breed as a dot, its images as a strip behind it; the hardest at the top."""
+    """Mean Dice of each breed as a dot, its images as bars; the hardest breed is at the top."""
     figure = new_figure(8.5, 1.0 + 0.26 * len(breeds))
     axes = figure.subplots()
     order = breeds.iloc[::-1].reset_index(drop=True)
@@ -75,10 +75,10 @@ def distance_bars(distances: pd.DataFrame) -> Figure:
 
 
 def confusion_heatmap(confusion: torch.Tensor, names: Sequence[str]) -> Figure:
-    """Which true class (row) was called which (column), as shares of the row; its pixels stand beside its name.
+    """Predicted classes (columns) of each true class (row), as shares of the row; pixels are beside the class names.
 
     Args:
-        confusion: `int64 [C, C]`, from `evaluate`; up to 12 classes have their shares written in, up to 5 the pixels.
+        confusion: `int64 [C, C]`, from `evaluate`; shares are written in for up to 12 classes, pixels for up to 5.
         names: of the C classes.
     """
     counts = confusion.double().numpy()
@@ -87,13 +87,13 @@ def confusion_heatmap(confusion: torch.Tensor, names: Sequence[str]) -> Figure:
     side = min(8.0, 2.6 + 0.62 * number)
     figure = new_figure(min(8.5, side + 0.9), side)
     axes = figure.subplots()
-    axes.set_facecolor("0.85")  # a class that no image holds has no shares
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_facecolor("0.85")  # a class in no image has no shares
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(number), names, rotation=90 if number > 5 else 0, fontsize=8)
     axes.set_yticks(range(number), [f"{n} ({int(t):,})" for n, t in zip(names, total[:, 0], strict=True)], fontsize=8)
     axes.set(xlabel="predicted", ylabel="truth (pixels)")
     axes.grid(False)
-    figure.colorbar(picture, ax=axes, label="share of the true pixels", shrink=0.7, fraction=0.05, pad=0.02)
+    figure.colorbar(drawn, ax=axes, label="share of the true pixels", shrink=0.7, fraction=0.05, pad=0.02)
     for (row, column), share in np.ndenumerate(shares if number <= 12 else np.empty((0, 0))):
         if np.isfinite(share):
             pixels = f"\n{int(counts[row, column]):,}" if number <= 5 else ""
@@ -103,7 +103,7 @@ def confusion_heatmap(confusion: torch.Tensor, names: Sequence[str]) -> Figure:
 
 
 def class_bars(table: pd.DataFrame) -> Figure:
-    """Dice of each class as a bar, its precision and recall as marks; the share of the true pixels beside its name.
+    """Dice of each class as a bar, precision and recall as marks; the share of true pixels is beside the name.
 
     Args:
         table: from `class_table`.
@@ -112,8 +112,8 @@ def class_bars(table: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     rows = np.arange(len(table))[::-1]
     axes.barh(rows, table["dice"], height=0.7, color=BLUE, alpha=0.35, label="Dice")
-    axes.scatter(table["precision"], rows, marker=">", s=30, color=VERMILION, label="precision (little that is extra)")
-    axes.scatter(table["recall"], rows, marker="<", s=30, color=BLUE, label="recall (little that is missed)")
+    axes.scatter(table["precision"], rows, marker=">", s=30, color=VERMILION, label="precision (few extra pixels)")
+    axes.scatter(table["recall"], rows, marker="<", s=30, color=BLUE, label="recall (few missed pixels)")
     labels = [f"{name} ({share:.1%})" for name, share in zip(table["class"], table["share"], strict=True)]
     axes.set_yticks(rows, labels, fontsize=8 if len(table) > 12 else None)
     axes.set(xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4), xlabel="pooled over all images, by class")
@@ -121,21 +121,21 @@ def class_bars(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def case_pictures(
+def case_images(
     images: Sequence[np.ndarray],
     predictions: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
     notes: Sequence[str],
     names: Sequence[str] = (),
 ) -> Figure:
-    """For each case, from above: the image, the prediction over it, the mistakes.
+    """For each case, from top to bottom: the image, the prediction over it, the mistakes.
 
     Args:
         images: `uint8 [H, W, 3]`.
-        predictions: `bool [H, W]`; class indices for several classes, each then has its color.
+        predictions: `bool [H, W]`; class indices for several classes, one color for each.
         truths: likewise; 255 = ignored.
         notes: a line or two under each case.
-        names: of the classes; those that the masks hold are named below, where there are more than two.
+        names: of the classes; a legend names those in the masks where there are more than two.
     """
     tint = painting.overlay if predictions[0].dtype == bool else painting.class_overlay
     rows = [
@@ -145,7 +145,7 @@ def case_pictures(
     ]
     blank = [""] * len(images)
     labels = ["image", "prediction", "mistakes"]
-    figure = picture_grid(rows, labels=labels, notes=[blank, blank, list(notes)], width=8.5)
+    figure = image_grid(rows, labels=labels, notes=[blank, blank, list(notes)], width=8.5)
     if len(names) > 2:
         held = np.unique([index for mask in (*predictions, *truths) for index in np.unique(mask)])
         figure.legend(

@@ -1,4 +1,4 @@
-"""A diagram of a network, from what it says of its stages: boxes are feature maps, arrows what is computed."""
+"""A diagram of a network from its stages: boxes are feature maps, arrows are operations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ DASHED, SIGNAL, OWN, COPY = "0.45", tuple(value / 255 for value in ORANGE), "#92
 
 @dataclass(eq=False)
 class Box:
-    """A feature map: the step that made it; channels of what was concatenated, and whether it came over a skip."""
+    """A feature map: the step that computed it; its concatenated parts, each with channels and whether it is a skip."""
 
     step: str
     parts: list[tuple[int, bool]]
     level: int
     side: int
-    skip: "Box | None" = None  # where it comes from
+    skip: "Box | None" = None  # its source
     skip_words: str = ""
     gated: bool = False
     signal: "Box | None" = None  # what steers the gate
@@ -56,17 +56,17 @@ class Box:
 
 
 def architecture(model: nn.Module, size: int = 128, in_channels: int = 3) -> Figure:
-    """Draw a network: feature maps as boxes, the ways between them as arrows, its skips dashed.
+    """Draw a network: feature maps as boxes, operations as arrows, skips dashed.
 
-    A box is as high as its scale and as wide as the cube root of its channels; what is orange came over a skip.
+    A box's height is its scale, its width the cube root of its channels; orange channels came over a skip.
 
     Args:
-        model: a network whose stages are known to `network_stages`; it is left as it was.
+        model: a network whose stages are known to `network_stages`; it is not changed.
         size: side of the image in pixels.
         in_channels: channels of the image.
 
     Raises:
-        LabError: the network does not take such an image, or its stages are not known.
+        LabError: the network does not take such an image, or its stages are not registered.
     """
     boxes, multiply_adds = _boxes(model, size, in_channels)
     figure, colors = Figure(figsize=(WIDTH, 1)), _colors(boxes)
@@ -153,13 +153,13 @@ def _arrange(boxes: list[Box], foot: float) -> dict[Box, float]:
         for box in boxes:
             box.width = thickness * sum(channels ** (1 / 3) for channels, _ in box.parts)
         for a, b in ((a, b) for a in boxes for b in boxes if b.column == a.column + 1):
-            room = (a.width + b.width) / 2 + (0.57 if b.skip is a and b.gated else 0.27)
+            needed = (a.width + b.width) / 2 + (0.57 if b.skip is a and b.gated else 0.27)
             texts = reach[a][1] + reach[b][0] + 0.08 if a.level == b.level else 0.0
-            apart[a.column] = max(apart[a.column], room, texts)
+            apart[a.column] = max(apart[a.column], needed, texts)
         spare = (WIDTH - 2 * MARGIN - sum(apart)) / len(apart)
         if spare >= 0:
             break
-    apart = [room + min(spare, 0.5) for room in apart]
+    apart = [needed + min(spare, 0.5) for needed in apart]
     for box in boxes:
         box.x = (WIDTH - sum(apart)) / 2 + sum(apart[: box.column])
         deeper = range(box.level + 1, max(box.level for box in boxes) + 1)

@@ -1,4 +1,4 @@
-"""Figures of notebook 06: what a gate lets through, what is learned first, and what a split promises."""
+"""Figures of notebook 06: gates, region against class, and splits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ def gate_steps(panels: Mapping[str, np.ndarray]) -> Figure:
     """The steps of a gate side by side, each with its own color scale.
 
     Args:
-        panels: title -> `float [h, w]` in colors, or `uint8 [H, W, 3]` as it is.
+        panels: title -> `float [h, w]`, drawn in colors, or `uint8 [H, W, 3]`.
     """
     figure = new_figure(8.5, 2.5)
     for axes, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
@@ -33,28 +33,28 @@ def gate_steps(panels: Mapping[str, np.ndarray]) -> Figure:
 
 
 def gates_by_epoch(
-    pictures: Sequence[np.ndarray], maps: Sequence[Sequence[np.ndarray]], epochs: Sequence[int], labels: Sequence[str]
+    images: Sequence[np.ndarray], maps: Sequence[Sequence[np.ndarray]], epochs: Sequence[int], labels: Sequence[str]
 ) -> Figure:
-    """How a gate's map of the same pictures changes while the network learns; all maps share one color scale.
+    """A gate's maps of the same images during the training; all maps share one color scale.
 
     Args:
-        pictures: `uint8 [H, W, 3]`, one a row.
+        images: `uint8 [H, W, 3]`, one for each row.
         maps: `maps[row][column]` is `float [H, W]` between 0 and 1.
         epochs: of the columns.
         labels: of the rows.
     """
-    figure = new_figure(8.5, 0.45 + 8.0 / (len(epochs) + 1.6) * len(pictures))
-    grid = figure.subplots(len(pictures), len(epochs) + 1, squeeze=False)
+    figure = new_figure(8.5, 0.45 + 8.0 / (len(epochs) + 1.6) * len(images))
+    grid = figure.subplots(len(images), len(epochs) + 1, squeeze=False)
     low, high = (float(limit([m for row in maps for m in row])) for limit in (np.min, np.max))
-    for row, picture, row_maps, label in zip(grid, pictures, maps, labels, strict=True):
-        row[0].imshow(picture)
+    for row, image, row_maps, label in zip(grid, images, maps, labels, strict=True):
+        row[0].imshow(image)
         row[0].set_ylabel(label, fontsize=9)
         for axes, weights in zip(row[1:], row_maps, strict=True):
             shown = axes.imshow(weights, cmap="viridis", vmin=low, vmax=high)
         for axes in row:
             axes.set(xticks=[], yticks=[])
             axes.grid(False)
-    for axes, title in zip(grid[0], ["picture", *(f"epoch {epoch}" for epoch in epochs)], strict=True):
+    for axes, title in zip(grid[0], ["image", *(f"epoch {epoch}" for epoch in epochs)], strict=True):
         axes.set_title(title, fontsize=9)
     bar = figure.colorbar(shown, ax=grid, shrink=0.8, fraction=0.03, pad=0.01)
     bar.set_label("weight of the gate", fontsize=9)
@@ -63,11 +63,11 @@ def gates_by_epoch(
 
 
 def region_and_class(history: pd.DataFrame, chance: float) -> Figure:
-    """Dice of the region and of the classes by epoch; beside it, how often a pixel that was found got its class.
+    """Dice of the region and of the classes by epoch; share of the pixels found as pet that have the right class.
 
     Args:
         history: columns `epoch, region, classes, right_class`.
-        chance: share of right classes that the more frequent class alone would get.
+        chance: share of right classes when always the more frequent class is predicted.
     """
     figure = new_figure(8.5, 3.0)
     left, right = figure.subplots(1, 2)
@@ -85,7 +85,7 @@ def region_and_class(history: pd.DataFrame, chance: float) -> Figure:
 
 
 def promise_and_truth(scores: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Dice of each class under several splits, as neighboring bars.
+    """Dice of each class under several splits, as grouped bars.
 
     Args:
         scores: name of the split -> class -> Dice.

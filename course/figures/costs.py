@@ -1,4 +1,4 @@
-"""Figures of notebook 03: what networks cost against each other, and what smaller ones lose."""
+"""Figures of notebook 03: costs of the networks, and the scores of smaller ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,14 +15,14 @@ from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 COLORS = [tuple(c / 255 for c in color) for color in (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)]
 MARKERS = "osD^vP"
 PLACES = [(7, 0, "left"), (-7, 0, "right"), *((x, y, "center") for y in (9, -9, 18, -18) for x in (0, 24, -24))]
-"""Where a label may stand: points right of and above its mark, and how it is aligned."""
+"""Places of a label: points right of and above its mark, and its alignment."""
 
 
 def cost_scatter(table: pd.DataFrame) -> Figure:
-    """Multiply-adds against parameters, both logarithmic, one labeled mark a network.
+    """Multiply-adds against parameters, both logarithmic, one labeled mark for each network.
 
     Args:
-        table: columns `name, family, parameters, multiply_adds`, one row a network.
+        table: columns `name, family, parameters, multiply_adds`, one row for each network.
     """
     figure = new_figure(8.5, 5.2)
     axes = figure.subplots()
@@ -75,11 +75,11 @@ def _inside(box: Bbox, frame: Bbox) -> bool:
 
 
 def width_against_score(table: pd.DataFrame, panels: Mapping[str, tuple[str, Iterable[str]]]) -> Figure:
-    """Validation Dice against what a network costs, one line a form, one mark a width; the cost is logarithmic.
+    """Validation Dice against the logarithm of a cost, one line for each form, one mark for each width.
 
     Args:
         table: `records/compression.csv`: columns `width, form, valid_dice_per_image`, and those of the panels.
-        panels: label of the axis, with its unit -> column and the forms that are drawn.
+        panels: label of the axis, with its unit -> column and forms.
     """
     figure = new_figure(8.5, 3.6)
     forms = list(dict.fromkeys(form for _, drawn in panels.values() for form in drawn))

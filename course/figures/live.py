@@ -1,4 +1,4 @@
-"""Curves that grow in the notebook while a network trains."""
+"""Curves in the notebook during a training."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -18,13 +18,13 @@ WIDTH, HEIGHT, DPI = 8.5, 4.8, 100
 
 
 class LiveCurves:
-    """Curves that are redrawn in place after each epoch; the last picture stays in the notebook.
+    """Curves that are redrawn in place after each epoch; the last image stays in the notebook.
 
-    Figure, axes and lines are made once, and every picture has the same size, which the notebook is told: so
-    nothing jumps or flickers, and a redraw costs some hundredths of a second.
+    Figure, axes and lines are made once, and all images have one size that the notebook knows: nothing jumps or
+    flickers, and a redraw takes some hundredths of a second.
 
     Args:
-        epochs: how many there will be at most.
+        epochs: the largest number of epochs.
     """
 
     def __init__(self, epochs: int):
@@ -61,7 +61,7 @@ class LiveCurves:
         self.handle = None
 
     def follow(self, records: Iterable[Epoch]) -> Iterator[Epoch]:
-        """Draw each record of `epochs` as it comes and hand it on; says at the end how the training ended."""
+        """Draw each record of `epochs` and yield it; the title says at the end how the training ended."""
         for record in records:
             self.add(record)
             yield record
@@ -69,7 +69,7 @@ class LiveCurves:
             self._show("stopped early")
 
     def add(self, record: Epoch) -> None:
-        """Take up one epoch and redraw."""
+        """Add an epoch and redraw."""
         self.records.append(record)
         epochs = [met.epoch for met in self.records]
         for key, line in self.curves.items():
@@ -94,12 +94,12 @@ class LiveCurves:
         kept = f" · best Dice {best.valid_dice:.4f} in epoch {best.epoch}" if best.best else ""
         pace = f"epoch {last.epoch} of {self.epochs} · {in_words(last.seconds)} an epoch · {state}"
         self.title.set_text(pace + kept)
-        picture = io.BytesIO()
-        self.figure.savefig(picture, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
+        encoded = io.BytesIO()
+        self.figure.savefig(encoded, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
         shown = "Loss, validation Dice and IoU, learning rate and gradient norm"
         alt = f"{shown} after {last.epoch} of {self.epochs} epochs."
-        bundle = {"image/png": picture.getvalue(), "text/plain": f"[figure: {alt}]"}
-        # with its size known the page keeps the picture's place while the next one is decoded
+        bundle = {"image/png": encoded.getvalue(), "text/plain": f"[figure: {alt}]"}
+        # with a known size the page keeps the place while the next image is decoded
         facts = {"image/png": {"alt": alt, "width": round(WIDTH * DPI), "height": round(HEIGHT * DPI)}}
         if self.handle is None:
             self.handle = display(bundle, raw=True, display_id=True, metadata=facts)

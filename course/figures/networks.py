@@ -1,4 +1,4 @@
-"""Figures of notebooks 02 and 03: what a network sees, how its signal fares, what it costs and where."""
+"""Figures of notebooks 02 and 03: receptive fields, signals by depth, costs by scale, attention."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,20 +16,20 @@ LINES = [tuple(value / 255 for value in color) for color in (BLUE, ORANGE, GREEN
 def receptive_fields(
     maps: Sequence[Sequence[np.ndarray]], fields: Sequence[int], titles: Sequence[str], labels: Sequence[str]
 ) -> Figure:
-    """Which pixels one unit of each stage depends on, with the computed receptive field as a frame.
+    """The pixels that one unit of each stage depends on; a frame shows the computed receptive field.
 
     Args:
-        maps: `maps[row][stage]` is `float [S, S]`, the size of the gradient of the unit by each pixel.
+        maps: `maps[row][stage]` is `float [S, S]`, the unit's gradient with respect to each pixel, absolute.
         fields: side of the computed receptive field of each stage, in pixels.
         titles: of the stages (columns).
-        labels: of the rows; the frames lie where the first row's gradient does.
+        labels: of the rows; the frames are centered on the first row's gradient.
     """
     figure = new_figure(8.5, 1.85 * len(maps) + 0.2)
     grid = figure.subplots(len(maps), len(fields), squeeze=False)
     centers = [[(lit.min() + lit.max()) / 2 for lit in np.nonzero(gradient)] for gradient in maps[0]]
     for i, row in enumerate(maps):
         for axes, gradient, field, (y, x) in zip(grid[i], row, fields, centers, strict=True):
-            # the fourth root, because the rim of the field is thousands of times weaker than its middle
+            # the fourth root: the edge of a field is thousands of times weaker than its center
             axes.imshow((gradient / gradient.max()) ** 0.25, cmap="magma", vmin=0, vmax=1)
             corner = x - field / 2, y - field / 2
             axes.add_patch(Rectangle(corner, field, field, fill=False, edgecolor="white", lw=1))
@@ -42,7 +42,7 @@ def receptive_fields(
 
 
 def signal_by_depth(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str) -> Figure:
-    """Quantities by depth on logarithmic axes, one panel each, one line a network.
+    """Quantities by depth on logarithmic axes, one panel each, one line for each network.
 
     Args:
         panels: title of the panel -> name of the network -> values from the first layer to the last.
@@ -62,7 +62,7 @@ def signal_by_depth(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel:
 
 
 def cost_by_scale(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
-    """Where a cost sits: grouped bars by scale, one panel a cost.
+    """Costs by scale as grouped bars, one panel for each cost.
 
     Args:
         panels: title with its unit -> name of the network -> scale (`1/1`, `1/2`, ...) -> value.
@@ -82,18 +82,18 @@ def cost_by_scale(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fi
     return figure
 
 
-def attention_maps(picture: np.ndarray, maps: Mapping[str, np.ndarray], weights: np.ndarray) -> Figure:
-    """A picture, what CBAM's spatial maps let through of it, and the weights of the channels.
+def attention_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], weights: np.ndarray) -> Figure:
+    """An image, CBAM's spatial maps of it, and the weights of the channels.
 
     Args:
-        picture: `uint8 [H, W, 3]`.
+        image: `uint8 [H, W, 3]`.
         maps: title -> `float [h, w]` between 0 and 1.
         weights: `float [C]` between 0 and 1, of one stage.
     """
     figure = new_figure(8.5, 1.9)
     grid = figure.subplots(1, len(maps) + 2, width_ratios=[1] * (len(maps) + 1) + [1.5])
-    grid[0].imshow(picture)
-    grid[0].set_title("picture", fontsize=9)
+    grid[0].imshow(image)
+    grid[0].set_title("image", fontsize=9)
     for axes, (title, weight) in zip(grid[1:], maps.items(), strict=False):
         shown = axes.imshow(weight, cmap="viridis")
         axes.set_title(title, fontsize=9)

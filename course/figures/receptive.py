@@ -1,4 +1,4 @@
-"""Receptive fields: how many pixels wide the part of the image is that a unit of a stage depends on."""
+"""Receptive fields: the width in pixels of the part of the image that a unit of a stage depends on."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -21,20 +21,20 @@ SUMS = {"add", "iadd", "radd", "mul", "imul", "rmul"}
 def stage_fields(model: nn.Module, width: int = 1024, in_channels: int = 3) -> pd.DataFrame:
     """The receptive fields of each stage by the recurrence r += (k - 1) j, j *= s, taken unit by unit.
 
-    A unit's field reaches from the first to the last column that any unit under its kernel sees. So the network is run
-    on the columns' numbers instead of colors, with a maximum instead of every sum. On the way up the units of a stage
-    differ: a field depends on where the unit lies among those of the coarser scales.
+    A unit's field reaches from the first to the last column that any unit under its kernel sees. The network runs on
+    the columns' indices instead of colors, with a maximum instead of every sum. In the decoder the fields of a stage
+    differ: each depends on the unit's index within the coarser scales.
 
     Args:
-        model: a network whose stages are known to `network_stages`; it is left as it is.
-        width: of the image in pixels; units of its middle half count whose fields do not touch its edges.
+        model: a network whose stages are known to `network_stages`; it is not changed.
+        width: of the image in pixels; only units in its middle half count, and only fields that touch no edge.
         in_channels: channels of the image.
 
     Returns:
         Columns `stage, smallest, largest`; missing (`<NA>`) where all fields touch an edge.
 
     Raises:
-        LabError: the stages are not known, or the network has an operation without a rule, as transformers do.
+        LabError: the stages are not registered, or an operation has no rule, as in transformers.
     """
     columns = torch.arange(float(width)).expand(1, in_channels, 128, width)
     with torch.no_grad():
@@ -50,8 +50,8 @@ def stage_fields(model: nn.Module, width: int = 1024, in_channels: int = 3) -> p
 def measured_fields(model: nn.Module, width: int = 320, in_channels: int = 3) -> pd.DataFrame:
     """As `stage_fields`, but measured: where the gradient of a unit by the image is not zero.
 
-    It is the gradient of a copy in which nothing can be switched off: positive weights, means instead of maxima, no
-    norms, no activations, x / (1 + x) instead of sigmoids. Units are taken from the middle, one of each kind.
+    The gradient is that of a copy in which no unit can be zero: positive weights, means instead of maxima, no norms, no
+    activations, x / (1 + x) instead of sigmoids. Units are taken from the middle, one of each kind.
     """
     network = copy.deepcopy(model).cpu().double().eval().requires_grad_(False)
     for weight in network.parameters():
@@ -71,7 +71,7 @@ def measured_fields(model: nn.Module, width: int = 320, in_channels: int = 3) ->
 
 
 def _outputs(network: nn.Module, images: Tensor, mode: TorchFunctionMode) -> dict[str, Tensor]:
-    """Of each stage, in a mode that changes what torch's functions do."""
+    """Outputs of each stage, in a mode that replaces torch's functions."""
     stages, found = network_stages(network), {}
     for path, module in network.named_modules():
         if stage := stage_at(stages, path):
@@ -90,7 +90,7 @@ def _table(spans: Mapping[str, Sequence[tuple]], width: int) -> pd.DataFrame:
 
 
 class _Recurrence(TorchFunctionMode):
-    """Of all that is summed, the largest is kept; all channels see the same, so that one of them is enough."""
+    """Keeps the largest of all summands; the channels are equal, so that one is enough."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         name, kwargs = function.__name__.strip("_"), kwargs or {}
@@ -127,14 +127,14 @@ def _bilinear(x: Tensor, size=None, scale_factor=None, mode="", align_corners=Fa
 
 
 class _NothingSwitchedOff(TorchFunctionMode):
-    """Replaces, in every call of torch, what a unit could be switched off by."""
+    """Replaces the functions of torch that can set a unit to zero."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         name, kwargs = function.__name__.strip("_"), kwargs or {}
         if name in POINTWISE or name == "layer_norm":
             return args[0]
         if "sigmoid" in name:
-            return args[0] / (1 + args[0])  # rises for ever, so that its gradient never vanishes
+            return args[0] / (1 + args[0])  # its gradient never vanishes
         if name == "max_pool2d":
             return F.avg_pool2d(args[0], *args[1:4])
         return args[0].mean(*args[1:], **kwargs) if name == "amax" else function(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Figures of notebook 04 about speed: Dice against the clock, and where a training step's time goes."""
+"""Figures of notebook 04 about speed: Dice against time, and the parts of a training step."""
 
 from collections.abc import Sequence
 
@@ -22,12 +22,12 @@ def clock(seconds: float) -> str:
 
 
 def speedrun(table: pd.DataFrame) -> Figure:
-    """Validation Dice against minutes since the start of the process, one line a run, and the time to each step's goal.
+    """Validation Dice against minutes since the process started, one line for each run; the time to each step's goal.
 
     Args:
-        table: rows of `records/speedrun.csv`, one goal a step: columns `step, goal, seed, phase, size, image_size,
-            seconds, valid_dice, seconds_to_goal, device`. Steps keep their order; several seeds of a step share a
-            color. Of several devices the last row's is drawn.
+        table: rows of `records/speedrun.csv`, one goal for each step: columns `step, goal, seed, phase, size,
+            image_size, seconds, valid_dice, seconds_to_goal, device`. Steps keep their order; several seeds of a
+            step share a color. Only the device of the last row is drawn.
     """
     figure = new_figure(8.5, 4.2)
     curves, bars = figure.subplots(1, 2, width_ratios=(1.6, 1))
@@ -69,11 +69,11 @@ def _wrapped(words: str, width: int = 24) -> str:
 
 
 def step_shares(table: pd.DataFrame, parts: Sequence[str]) -> Figure:
-    """What a training step spends its time on: one stacked bar a network.
+    """Shares of a training step's time, one stacked bar for each network.
 
     Args:
-        table: rows of `records/profile.csv`: columns `network, batch, size, part, ms`; one row a network, size, part.
-        parts: the parts in the order in which they are stacked; what is not among them is called "other".
+        table: rows of `records/profile.csv`: columns `network, batch, size, part, ms`; one row for each of them.
+        parts: the parts in stacking order; all others are summed as "other".
     """
     facts = table[["network", "batch", "size"]].itertuples(index=False)
     named = table.assign(

@@ -1,4 +1,4 @@
-"""Figures of notebook 04: losses, schedules, learning rates, and the curves of runs that are over."""
+"""Figures of notebook 04: losses, schedules, learning rates, and the curves of finished runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,7 +26,7 @@ def loss_shapes(
 
 
 def schedules(recipe: Recipe, names: Sequence[str], steps: int) -> Figure:
-    """Learning rate over a training's steps, one line a schedule."""
+    """Learning rate over a training's steps, one line for each schedule."""
     figure = new_figure(8.5, 2.6)
     axes = figure.subplots()
     for name, color in zip(names, COLORS, strict=False):
@@ -44,7 +44,7 @@ def schedules(recipe: Recipe, names: Sequence[str], steps: int) -> Figure:
 
 
 def step_losses(curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Training loss of every step, one line a training."""
+    """Training loss of every step, one line for each training."""
     figure = new_figure(8.5, 3.0)
     axes = figure.subplots()
     for (name, values), color in zip(curves.items(), COLORS, strict=False):

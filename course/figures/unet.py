@@ -1,4 +1,4 @@
-"""Figures of notebook 02: patterns that enlarging leaves, feature maps."""
+"""Figures of notebook 02: patterns of upsampling, feature maps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,17 +7,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from course.figures.pictures import picture_grid
+from course.figures.images import image_grid
 from labkit.curves import new_figure
 
 
 def up_patterns(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str]) -> Figure:
-    """What ways to enlarge make of a constant input, one gray square a pixel with its value in it.
+    """The outputs of several kinds of upsampling for a constant input, one gray square with its value for each pixel.
 
     Args:
-        rows: label -> for each way `float [H, W]`; whole numbers are written without decimals. The gray of each
-            goes from 0, or its smallest value, to its largest.
-        titles: of the ways (columns).
+        rows: label -> `float [H, W]` for each kind; whole numbers are written without decimals. The gray values go
+            from 0, or the smallest value, to the largest.
+        titles: of the kinds (columns).
     """
     figure = new_figure(8.5, 8.5 / len(titles) * len(rows) + 0.3)
     grid = figure.subplots(len(rows), len(titles), squeeze=False)
@@ -38,29 +38,29 @@ def up_patterns(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str])
     return figure
 
 
-def feature_maps(picture: np.ndarray, stages: Mapping[str, np.ndarray], shown: int = 5, strongest: int = 16) -> Figure:
-    """The picture at the scale of each stage, and some of the stage's feature maps that vary most over it.
+def feature_maps(image: np.ndarray, stages: Mapping[str, np.ndarray], shown: int = 5, strongest: int = 16) -> Figure:
+    """The image at the scale of each stage, and some of the stage's feature maps with the largest variation.
 
     Args:
-        picture: `uint8 [H, W, 3]`.
-        stages: name of the stage -> `float [C, h, w]`. Every map is scaled by its own smallest and largest value.
+        image: `uint8 [H, W, 3]`.
+        stages: name of the stage -> `float [C, h, w]`. Each map is scaled to its own range.
         shown: number of maps of each stage, evenly spread over the ranks of the strongest ones.
-        strongest: the last rank that is shown (less where a stage has fewer channels).
+        strongest: the last rank that is shown (fewer where a stage has fewer channels).
     """
     last = min(strongest, *(len(maps) for maps in stages.values()))
     ranks = np.linspace(0, last - 1, min(shown, last)).round().astype(int)
     rows, labels = [], []
     for name, maps in stages.items():
         chosen = strongest_channels(maps)[ranks]
-        reduced = np.asarray(Image.fromarray(picture).resize(maps.shape[:0:-1], Image.BOX))
+        reduced = np.asarray(Image.fromarray(image).resize(maps.shape[:0:-1], Image.BOX))
         rows.append([reduced, *(painted_map(maps[channel]) for channel in chosen)])
         labels.append(f"{name}\n{maps.shape[1]} × {maps.shape[2]}")
-    titles = ["picture", *(f"rank {rank + 1}" for rank in ranks)]
-    return picture_grid(rows, titles=titles, labels=labels, width=7.5)
+    titles = ["image", *(f"rank {rank + 1}" for rank in ranks)]
+    return image_grid(rows, titles=titles, labels=labels, width=7.5)
 
 
 def strongest_channels(maps: np.ndarray) -> np.ndarray:
-    """Indices of the channels of `[C, h, w]`, those first whose values differ most from place to place, `int64 [C]`."""
+    """Indices of the channels of `[C, h, w]`, `int64 [C]`, from the largest spatial deviation to the smallest."""
     return np.argsort(-maps.std(axis=(1, 2)), kind="stable")
 
 

@@ -81,7 +81,7 @@ def test_the_title_counts():
 
 
 def test_a_network_that_says_nothing_of_itself_is_an_error():
-    with pytest.raises(LabError, match="Conv2d: its stages are not known"):
+    with pytest.raises(LabError, match="Conv2d: its stages are not registered"):
         architecture(torch.nn.Conv2d(3, 1, 1))
 
 

@@ -47,7 +47,7 @@ def test_right_gates_pass(answer, capsys):
         (lambda x, g, a, b, p: x * resized(p(F.relu(a(x)) + F.relu(b(g))).sigmoid(), x), "after the sum, not before"),
         (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) * b(g))).sigmoid(), x), "is additive"),
         (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))), x), "the sigmoid is missing"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))).relu(), x), "the ReLU stands where"),
+        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))).relu(), x), "in place of the sigmoid"),
         (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))), x).sigmoid(), "enlarged before the sigmoid"),
         (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))).sigmoid(), x, mode="nearest"), "nearest neighbor"),
         (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))).sigmoid(), x, align_corners=True), "align_corners"),
@@ -150,7 +150,7 @@ def of_true_classes(confusion):
         (with_absent(1), "counted as 1"),
         (of_true_classes, "was predicted"),
         (lambda c: parts(c)[0], "one number"),
-        (lambda c: ..., "filled in"),
+        (lambda c: ..., "replace the"),
     ],
 )
 def test_wrong_means_are_named(answer, advice):
@@ -196,8 +196,8 @@ def cut_list(groups, test_share):
     return list(range(cut)), list(range(cut, len(groups)))
 
 
-def by_pictures(groups, test_share):
-    """Groups are added until the test has its share of the pictures."""
+def by_images(groups, test_share):
+    """Groups are added until the test has its share of the images."""
     tests, count = [], 0
     for name in sorted(set(groups)):
         if not tests or count < test_share * len(groups):
@@ -210,12 +210,12 @@ def by_pictures(groups, test_share):
     ("answer", "advice"),
     [
         (inside, "split inside the groups"),
-        (cut_list, "lies on both sides"),
+        (cut_list, "in both parts"),
         (lambda g, s: deal(g, s)[::-1], "swapped"),
-        (by_pictures, "the share is of the groups"),
+        (by_images, "the share is of the groups"),
         (lambda g, s: (range(len(g)), []), "the test is empty"),
         (lambda g, s: (range(len(g)), deal(g, s)[1]), "in training and test"),
-        (lambda g, s: (deal(g, s)[0][1:], deal(g, s)[1]), "1 of the 20 pictures are lost"),
+        (lambda g, s: (deal(g, s)[0][1:], deal(g, s)[1]), "1 of the 20 images are in neither part"),
         (lambda g, s: (deal(g, s)[0], deal(g, s)[1] * 2), "there twice"),
         (lambda g, s: [[g[i] for i in part] for part in deal(g, s)], "not the groups' names"),
         (lambda g, s: ([i + 1 for i in deal(g, s)[0]], []), "out of range"),

@@ -37,10 +37,10 @@ def test_int8_weights_accepts(answer):
 @pytest.mark.parametrize(
     ("answer", "name"),
     [
-        (lambda w: (w / scale(w)).round(), "two things"),
+        (lambda w: (w / scale(w)).round(), "two tensors"),
         (lambda w: ((w / (w.abs().max() / 127)).round(), w.abs().max() / 127), "one scale for the whole"),
         (lambda w: quantize(w, axis=1), "dimension 0"),
-        (lambda w: (w / scale(w), scale(w)), "no whole numbers"),
+        (lambda w: (w / scale(w), scale(w)), "not whole numbers"),
         (lambda w: ((w / scale(w)).trunc(), scale(w)), "not rounded"),
         (lambda w: ((w / scale(w)).to(torch.int8), scale(w)), "not rounded"),
         (lambda w: ((w / scale(w, 128)).round(), scale(w, 128)), "not over 128"),
@@ -54,7 +54,7 @@ def test_int8_weights_accepts(answer):
         (lambda w: ((w * scale(w)).round(), scale(w)), "values times scales"),
         (lambda w: ((w / scale(w)).round(), scale(w) * 1.1), "largest absolute weight over 127"),
         (lambda w: (torch.zeros(3), scale(w)), "shape"),
-        (lambda w: None, "two things"),
+        (lambda w: None, "two tensors"),
     ],
 )
 def test_int8_weights_names(answer, name):

@@ -42,7 +42,7 @@ def test_double_conv_parameters_accepts(answer):
         (lambda i, o, n: doubled(i, o, n, bias=False), "each convolution has a bias"),
         (lambda i, o, n: doubled(i, o, n, blocks=1), "block has two"),
         (lambda i, o, n: doubled(i, o, n, kernel=3), "3 x 3"),
-        (lambda i, o, n: 12, "each layer's share"),
+        (lambda i, o, n: 12, "layer by layer"),
         (lambda i, o, n: None, "nothing came back"),
         (lambda i, o: 12, "failed with TypeError"),
     ],
@@ -75,10 +75,10 @@ def test_size_after_accepts(answer):
 @pytest.mark.parametrize(
     ("answer", "name"),
     [
-        (lambda s, d: chain(s, d, up=False), "the way up is missing"),
+        (lambda s, d: chain(s, d, up=False), "the decoder is missing"),
         (lambda s, d: chain(s, d, 2, 2, 2), "loses 4 pixels: 2 for each"),
         (lambda s, d: chain(s, d, bottom=0), "bottleneck's double convolution is missing"),
-        (lambda s, d: chain(s, d, above=0), "of the way up lose 4"),
+        (lambda s, d: chain(s, d, above=0), "decoder's double convolutions lose 4"),
         (lambda s, d: s, "nothing is padded"),
         (lambda s, d: s + 0.5, "//"),
     ],
@@ -187,7 +187,7 @@ def test_layer_parameters_accepts(answer):
         (lambda i, c, b: b * layer(i, c, 1), "and has a shortcut"),
         (lambda i, c, b: layer(i, c, b) + (i * c + 2 * c if i == c else 0), "shortcut has no weights"),
         (lambda i, c, b: layer(i, c, b, short_blocks=b), "only the first block has a 1x1"),
-        (lambda *a: 7, "each layer's share"),
+        (lambda *a: 7, "layer by layer"),
     ],
 )
 def test_layer_parameters_names(answer, name):

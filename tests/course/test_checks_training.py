@@ -34,7 +34,7 @@ def patched(x, t):
     [
         (patched, "on the right side"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="sum"), "you took the sum"),
-        (lambda x, t: -F.binary_cross_entropy_with_logits(x, t), "the sign is turned"),
+        (lambda x, t: -F.binary_cross_entropy_with_logits(x, t), "the sign is wrong"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x, 1 - t), "swapped"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x.sigmoid(), t), "applied twice"),
         (lambda x, t: -(t * x.sigmoid().log() + (1 - t) * (1 - x.sigmoid()).log()).mean(), "overflows"),
@@ -184,7 +184,7 @@ def test_the_best_threshold_passes_and_its_neighbors_are_named():
     for pick, advice in (
         (lambda scores, thresholds: thresholds[np.argmin(scores)], "worst threshold"),
         (lambda scores, thresholds: max(scores), "the best Dice, not its threshold"),
-        (lambda scores, thresholds: int(np.argmax(scores)), "place in the list"),
+        (lambda scores, thresholds: int(np.argmax(scores)), "that is the index"),
         (lambda scores, thresholds: 0.5, "is best in one of the tests"),
     ):
         with pytest.raises(WrongAnswer, match=advice):
@@ -197,7 +197,7 @@ def test_break_even_accepts_steps_whole_or_not_and_names_what_is_wrong():
     for wrong, advice in (
         (lambda once, before, after: once / after, "before - after"),
         (lambda once, before, after: once / (before / after - 1), "seconds of the faster training"),
-        (lambda once, before, after: math.floor(once / (before - after)) - 1, "come back after"),
+        (lambda once, before, after: math.floor(once / (before - after)) - 1, "pay off after"),
         (lambda once, before, after: once / abs(before - after or 1e-9), "infinity"),
         (lambda once, before, after: None, "nothing came back"),
     ):

@@ -132,9 +132,9 @@ def test_a_home_that_is_not_there_is_named(tmp_path, monkeypatch):
 def test_what_was_left_half_done_is_named_unless_it_may_be_at_work(own_home, name):
     left = own_home / "dataset" / name
     (left / "images").mkdir(parents=True)
-    assert not [finding for finding in doctor.disk("sample") if "half-done" in finding[1]]
+    assert not [finding for finding in doctor.disk("sample") if "was killed" in finding[1]]
     os.utime(left, (1e9, 1e9))
-    level, _, do = one(doctor.disk, f"left half-done by something that was killed: lab/dataset/{name}")
+    level, _, do = one(doctor.disk, f"left by a process that was killed: lab/dataset/{name}")
     subprocess.run(do, shell=True, check=True)
     assert (level, left.exists()) == ("note", False)
 

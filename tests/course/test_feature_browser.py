@@ -1,4 +1,4 @@
-"""The feature browser: the maps are the network's own, every slider changes the picture, the stages are listed."""
+"""The feature browser: the maps are the network's own, every slider changes the view, the stages are listed."""
 
 import io
 import re
@@ -20,12 +20,12 @@ STAGES = ["encoder.0", "bottleneck", "ups.0", "head"]
 def browser():
     torch.manual_seed(0)
     images = torch.randn(3, 3, 32, 32)
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    return FeatureBrowser(models.UNet(width=4, depth=2), images, pictures, STAGES)
+    originals = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    return FeatureBrowser(models.UNet(width=4, depth=2), images, originals, STAGES)
 
 
 def shown(browser) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(browser.picture.value)))
+    return np.asarray(Image.open(io.BytesIO(browser.view.value)))
 
 
 def test_the_stages_are_listed_in_order_and_their_shapes_are_said(browser):
@@ -38,12 +38,12 @@ def test_the_stages_are_listed_in_order_and_their_shapes_are_said(browser):
     assert sizes == [("4", "32", "32"), ("16", "8", "8"), ("8", "16", "16"), ("1", "32", "32")]
 
 
-def test_every_slider_changes_the_picture(browser):
-    seen = [browser.picture.value]
+def test_every_slider_changes_the_view(browser):
+    seen = [browser.view.value]
     for slider, value in ((browser.image, 2), (browser.stage, "bottleneck"), (browser.rank, 5)):
         slider.value = value
-        assert browser.picture.value not in seen
-        seen.append(browser.picture.value)
+        assert browser.view.value not in seen
+        seen.append(browser.view.value)
     assert shown(browser).shape == (SIDE, 3 * SIDE + 8, 3)
 
 

@@ -29,7 +29,7 @@ def lab(tmp_path_factory) -> Path:
     return out
 
 
-def pictures(path: Path) -> list[np.ndarray]:
+def images_of(path: Path) -> list[np.ndarray]:
     outputs = [o for cell in nbformat.read(path, 4).cells for o in cell.get("outputs", [])]
     encoded = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(e))).convert("RGB"), dtype=float) for e in encoded]
@@ -44,8 +44,8 @@ def test_it_leaves_the_notebooks_the_run_and_the_test_table(lab):
 
 
 @pytest.mark.parametrize("name", ["01_data", "02_unet", "03_resnet34_unet"])
-def test_the_committed_pictures_are_those_of_the_drawn_sample(lab, name):
-    fresh, committed = pictures(lab / f"{name}.ipynb"), pictures(ROOT / "notebooks" / f"{name}.ipynb")
+def test_the_committed_images_are_those_of_the_drawn_sample(lab, name):
+    fresh, committed = images_of(lab / f"{name}.ipynb"), images_of(ROOT / "notebooks" / f"{name}.ipynb")
     assert len(fresh) == len(committed) > 3
     for ours, theirs in zip(fresh, committed, strict=True):
         assert ours.shape == theirs.shape

@@ -17,16 +17,16 @@ def test_every_pixel_of_a_pattern_carries_its_number():
     assert first.images[0].get_clim() == (0, 4)
 
 
-def test_the_strongest_feature_maps_are_shown_beside_the_picture_at_their_scale():
+def test_the_strongest_feature_maps_are_shown_beside_the_image_at_their_scale():
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     strengths = rng.permutation(20)
     fine, coarse = strengths[:, None, None] * rng.normal(size=(1, 8, 8)), rng.normal(size=(20, 2, 2))
-    figure = plots.feature_maps(picture, {"encoder.0": fine, "bottleneck": coarse})
+    figure = plots.feature_maps(image, {"encoder.0": fine, "bottleneck": coarse})
     shown = [axes.images[0].get_array() for axes in figure.axes]
     assert [axes.get_title() for axes in figure.axes[1:6]] == ["rank 1", "rank 5", "rank 9", "rank 12", "rank 16"]
-    assert np.array_equal(shown[0], picture)
-    mean = picture.reshape(2, 4, 2, 4, 3).mean(axis=(1, 3))
+    assert np.array_equal(shown[0], image)
+    mean = image.reshape(2, 4, 2, 4, 3).mean(axis=(1, 3))
     assert np.abs(shown[6] - mean).max() <= 1
     assert figure.axes[6].get_ylabel() == "bottleneck\n2 × 2"
     for place, rank in enumerate((0, 4, 8, 11, 15)):
@@ -37,5 +37,5 @@ def test_the_strongest_feature_maps_are_shown_beside_the_picture_at_their_scale(
 
 def test_a_stage_with_few_channels_shows_them_all():
     figure = plots.feature_maps(np.zeros((4, 4, 3), np.uint8), {"head": np.eye(4)[None], "x": np.ones((3, 2, 2))})
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["picture", "rank 1"]
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["image", "rank 1"]
     assert len(figure.axes) == 4

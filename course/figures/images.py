@@ -1,4 +1,4 @@
-"""Grids of pictures."""
+"""Images in a grid."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,20 @@ from matplotlib.figure import Figure
 from labkit.curves import new_figure
 
 
-def picture_grid(
+def image_grid(
     rows: Sequence[Sequence[np.ndarray]],
     titles: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     notes: Sequence[Sequence[str]] | None = None,
     width: float = 8.5,
 ) -> Figure:
-    """Pictures in a grid without axes.
+    """Images in a grid without axes.
 
     Args:
         rows: `rows[i][j]` is `uint8 [H, W, 3]`, or `[H, W]` to be shown in gray.
         titles: above each column.
         labels: left of each row.
-        notes: a line under each picture.
+        notes: text under each image.
         width: of the whole figure in inches.
     """
     columns = max(len(row) for row in rows)
