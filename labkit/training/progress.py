@@ -5,9 +5,8 @@ from pathlib import Path
 from statistics import median
 
 from labkit.data import Batch, Pets
-from labkit.training.hardware import choose_device
+from labkit.training.hardware import choose_device, join_processes
 from labkit.training.loop import Epoch, epochs
-from labkit.training.processes import join_processes
 from labkit.training.recipe import Recipe
 from labkit.training.runs import Run, open_run
 
