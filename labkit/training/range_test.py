@@ -51,7 +51,7 @@ def find_learning_rate(
             f"{steps} steps from {lowest:g} to {highest:g} are no range of learning rates; take 10 steps and more, "
             "and 0 < lowest < highest"
         )
-    given = {"learning_rate": lowest, "ema": 0.0, "compile": False}
+    given = {"learning_rate": lowest, "schedule": "constant", "ema": 0.0, "compile": False}
     recipe = resolve(recipe.changed(training=given), pets, device)
     with explained(recipe, lambda: "nothing is kept"):
         return find_steepest(*_losses_by_rate(recipe, pets, highest / lowest, steps))
