@@ -8,7 +8,6 @@ from labkit.analysis.evaluation import (
     class_table,
     evaluate,
     evaluation_folder,
-    image_table,
     score,
     typical_cases,
 )
@@ -26,7 +25,6 @@ __all__ = [
     "error_by_distance",
     "evaluate",
     "evaluation_folder",
-    "image_table",
     "latency",
     "load_predictor",
     "network_costs",

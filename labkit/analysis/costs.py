@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import pandas as pd
@@ -50,31 +51,30 @@ def stage_at(stages: Sequence[Stage], path: str) -> Stage | None:
 
 @dataclass(frozen=True)
 class NetworkCosts:
-    """What a network costs for one image of a given size, in float32."""
+    """What a network costs for one image of a given size, in float32.
+
+    Trained parameters; multiply-adds of a forward pass; what a forward pass in training mode keeps for the backward
+    pass, weights not counted; and parameters and buffers as a weights file holds them.
+    """
 
     parameters: int
-    """Trained ones."""
     multiply_adds: int
-    """Of one forward pass."""
     activation_bytes: int
-    """What one forward pass in training mode keeps for the backward pass, weights not counted."""
     weight_bytes: int
-    """Of parameters and buffers, as a weights file holds them."""
 
 
 def network_costs(model: nn.Module, size: int = 128, in_channels: int = 3) -> NetworkCosts:
     """What any network costs for one image `[1, in_channels, size, size]`; the model is left as it is.
 
-    The multiply-adds are half of what torch's `FlopCounterMode` counts: convolutions and matrix products, nothing
-    else. The activations are the storages that autograd keeps for the backward pass in training mode, each counted
-    once, the image with them. The pass is made on torch's meta device, which knows shapes and holds no data.
+    Multiply-adds are half of what torch's `FlopCounterMode` counts: convolutions and matrix products, nothing else.
+    Activations are the storages that autograd keeps for the backward pass, each counted once, the image with them.
 
     Raises:
         LabError: the network does not take such an image.
     """
-    (whole,) = _measured(model, [Stage("", 0, 1, "")], size, in_channels)
+    whole = _calls(model, size, in_channels).iloc[-1]
     weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
-    return NetworkCosts(count_parameters(model), whole["multiply_adds"], whole["activation_bytes"], weights)
+    return NetworkCosts(count_parameters(model), int(whole["multiply_adds"]), int(whole["activation_bytes"]), weights)
 
 
 def stage_costs(model: nn.Module, stages: Sequence[Stage], size: int = 128, in_channels: int = 3) -> pd.DataFrame:
@@ -89,23 +89,35 @@ def stage_costs(model: nn.Module, stages: Sequence[Stage], size: int = 128, in_c
     Raises:
         LabError: the network does not take such an image.
     """
-    table = pd.DataFrame(_measured(model, stages, size, in_channels))
+    calls = _calls(model, size, in_channels)
+    owners = [stage_at(stages, path) for path in calls["path"]]
+    calls.loc[[owner is None for owner in owners], ["height", "height_in"]] = None
+    calls["stage"] = pd.Series([owner and owner.name for owner in owners]).bfill()
+    totals = calls[["multiply_adds", "activation_bytes"]]
+    calls[totals.columns] = totals.diff().fillna(totals)
+    columns = {"height": "last", "height_in": "first"} | dict.fromkeys(totals, "sum")
+    spent = calls.groupby("stage").agg(columns).astype(int)
+    spent.insert(2, "parameters", 0)
+    stage_of = dict(zip(calls["path"], calls["stage"], strict=True))
+    for path, weight in model.named_parameters():  # some belong to modules that are never called
+        owner = stage_at(stages, path)
+        name = owner.name if owner else stage_of[path.rpartition(".")[0]]
+        spent.loc[name, "parameters"] += weight.numel() * weight.requires_grad
+    table = pd.DataFrame({"stage": s.name, "scale": f"1/{s.scale}", "channels": s.channels} for s in stages)
+    table = table.join(spent, on="stage")
+    table.insert(4, "width", table["height"])
     table["activation_mib"] = table.pop("activation_bytes") / 2**20
     return table
 
 
-def _measured(model: nn.Module, stages: Sequence[Stage], size: int, in_channels: int) -> list[dict]:
-    """Call a copy without data once; after each module's call, book what was spent since the last booking."""
+def _calls(model: nn.Module, size: int, in_channels: int) -> pd.DataFrame:
+    """One row a module's call in training mode, the network's own last: path, sides, and what was spent until its end.
+
+    The pass is made by a copy on torch's meta device, which knows shapes and holds no data.
+    """
     network = copy.deepcopy(model).to("meta").train()
-    rows = {
-        stage.name: {"stage": stage.name, "scale": f"1/{stage.scale}", "channels": stage.channels} for stage in stages
-    }
-    for row in rows.values():
-        row |= dict.fromkeys(("height", "width", "height_in", "parameters", "multiply_adds", "activation_bytes"), 0)
-    counter, kept, called = FlopCounterMode(display=False), {}, set()
     weights = {t.untyped_storage()._cdata for t in (*network.parameters(), *network.buffers())}
-    owners = {path: stage_at(stages, path) for path, _ in network.named_modules()}
-    unbooked = {name: weight.numel() for name, weight in model.named_parameters() if weight.requires_grad}
+    counter, kept, rows = FlopCounterMode(display=False), {}, []
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -113,23 +125,13 @@ def _measured(model: nn.Module, stages: Sequence[Stage], size: int, in_channels:
             kept[storage._cdata] = storage  # held, so that no address is used twice
         return tensor
 
-    def book(path: str, given: tuple, output: object) -> None:
-        called.add(path)
-        stage = owners[path]
-        if stage is None:
-            return  # the next stage bears it
-        row, parents = rows[stage.name], {name: name.rpartition(".")[0] for name in unbooked}
-        own = [name for name, parent in parents.items() if parent in called or owners[parent] == stage]
-        row["parameters"] += sum(unbooked.pop(name) for name in own)
-        storages = sum(storage.nbytes() for storage in kept.values())
-        for cost, total in (("multiply_adds", counter.get_total_flops() // 2), ("activation_bytes", storages)):
-            row[cost] += total - sum(other[cost] for other in rows.values())
-        if isinstance(output, Tensor) and output.ndim == 4:  # [1, C, H, W] or, in a transformer, [1, H, W, C]
-            row["height_in"] = row["height_in"] or given[0].shape[2]
-            row["height"] = row["width"] = output.shape[2]
+    def note(path: str, module: nn.Module, given: tuple, output: object) -> None:
+        # [1, C, H, W] or, in a transformer, [1, H, W, C]
+        sides = [x.shape[2] if isinstance(x, Tensor) and x.ndim == 4 else None for x in (output, given[0])]
+        rows.append((path, *sides, counter.get_total_flops() // 2, sum(s.nbytes() for s in kept.values())))
 
     for path, module in network.named_modules():
-        module.register_forward_hook(lambda _, given, output, path=path: book(path, given, output))
+        module.register_forward_hook(partial(note, path))
     try:
         with saved_tensors_hooks(keep, lambda tensor: tensor), counter, torch.enable_grad():
             network(torch.empty(1, in_channels, size, size, device="meta"))
@@ -140,7 +142,7 @@ def _measured(model: nn.Module, stages: Sequence[Stage], size: int, in_channels:
             f"{type(model).__name__} does not take an image of {in_channels} channels and {size}x{size} pixels "
             f"({reason}); choose a larger size or the channels that it takes"
         ) from None
-    return list(rows.values())
+    return pd.DataFrame(rows, columns=["path", "height", "height_in", "multiply_adds", "activation_bytes"])
 
 
 def latency(
@@ -151,15 +153,9 @@ def latency(
     repeats: int = 7,
     in_channels: int = 3,
 ) -> float:
-    """Seconds of a forward pass as `load_predictor` prepares it: channels-last, evaluation mode, no gradients.
+    """Seconds of a forward pass of `batch` images `[in_channels, size, size]`: the median of `repeats` after one more.
 
-    Args:
-        model: a network on the device on which it shall be timed; a copy is called.
-        size: side of the images in pixels.
-        batch: number of images.
-        precision: `float32` or `bfloat16`.
-        repeats: passes after one to warm up; their median is returned.
-        in_channels: channels of the images.
+    A copy is called, on the model's device, as `load_predictor` prepares it: channels-last, evaluation mode.
 
     Raises:
         LabError: there is no pass to take the median of.
