@@ -15,9 +15,16 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli.shell import Data, shown_path
+from labkit.cli.shell import Data
 from labkit.errors import LabError, some_of
 from labkit.files import PARTIAL, home
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as short as it can be written from the working directory."""
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
+
 
 PYTHON = shlex.quote(shown_path(sys.executable))
 

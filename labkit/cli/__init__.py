@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
-for command in (train, evaluate, predict, curves, find_rate, models):  # in the order of the help
+for command in (train, evaluate, predict, curves, find_rate, models):  # the order of the help
     app.command()(command)
 
 

@@ -1,6 +1,7 @@
 """`labkit evaluate` and `labkit predict`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,33 +22,23 @@ def evaluate(
 
     Examples:
 
-    `labkit evaluate runs/unet --data pets`
-
+    `labkit evaluate runs/unet --data pets`;
     `labkit evaluate weights/pets-128-unet.safetensors --data pets --scored-at original --json`
     """
-    from labkit.analysis import class_table, evaluation_folder, open_run
-    from labkit.analysis import evaluate as evaluate_run
+    from labkit import analysis
     from labkit.data import class_names, open_pets
 
-    opened, pets = open_run(run), open_pets(data)
-    summary, _, confusion = evaluate_run(
-        opened,
-        pets,
-        split,
-        scored_at=scored_at,
-        device=device,
-        progress=lambda items: bar(items, "evaluating"),
-    )
+    opened, pets, show = analysis.open_run(run), open_pets(data), partial(bar, what="evaluating")
+    summary, _, confusion = analysis.evaluate(opened, pets, split, scored_at=scored_at, device=device, progress=show)
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
     for key, value in summary.items():
         typer.echo(f"{key.replace('_', ' '):>16}  {plain(value)}")
-    table = class_table(confusion, class_names(opened.recipe.data.target, pets))
+    table = analysis.class_table(confusion, class_names(opened.recipe.data.target, pets))
     typer.echo(f"\n{table.to_string(index=False, float_format='%.4f', na_rep='-')}\n")
-    typer.echo(
-        f"{'kept in':>16}  {evaluation_folder(opened, summary) if opened.is_folder else 'nothing: no run folder'}"
-    )
+    folder = analysis.evaluation_folder(opened, summary) if opened.is_folder else "no folder: the run is a weights file"
+    typer.echo(f"{'written to':>16}  {folder}")
 
 
 def predict(
@@ -55,7 +46,9 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, a folder of them, or a pattern.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probability pictures too.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write images of the probabilities too.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Write a mask for each image, as PNG at the image's own size: 0 and 255, or class indices in colors.
@@ -65,5 +58,5 @@ def predict(
     from labkit.analysis import load_predictor, open_run, predict_files
 
     predictor = load_predictor(open_run(run), device)
-    written = predict_files(predictor, images, out, threshold, probabilities, lambda items: bar(items, "predicting"))
+    written = predict_files(predictor, images, out, threshold, probabilities, partial(bar, what="predicting"))
     typer.echo(f"{sum(1 for _ in written)} masks in {out}")

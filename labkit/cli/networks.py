@@ -9,23 +9,9 @@ import typer
 from labkit.cli.shell import Device, bar
 from labkit.errors import LabError
 
-HEADS = {
-    "network": "network",
-    "parameters": "parameters",
-    "multiply_adds": "multiply-adds",
-    "weights_mb": "weights MB",
-    "activation_mib": "activations MiB",
-    "float32_ms": "float32 ms",
-    "bfloat16_ms": "bfloat16 ms",
-    "float16_ms": "float16 ms",
-}
-
 
 def models(
-    networks: Annotated[
-        list[str] | None,
-        typer.Argument(help="Networks and what differs from their defaults, as in `unet width=16`; left out: all."),
-    ] = None,
+    networks: Annotated[list[str] | None, typer.Argument(help="As in `unet width=16`; default: all.")] = None,
     size: Annotated[int, typer.Option(min=16, help="Side of the image in pixels.")] = 128,
     no_latency: Annotated[bool, typer.Option("--no-latency", help="Count only, time nothing.")] = False,
     device: Device = "auto",
@@ -33,9 +19,8 @@ def models(
 ) -> None:
     """What networks cost for one image: parameters, multiply-adds, memory, and time.
 
-    Left to itself, it lists every network with its defaults and with each other choice that it offers. Weights in
-    float32; activations are what a training step keeps for the backward pass, weights apart; times are of one forward
-    pass without gradients, in the hardware's fast precision too.
+    The default is every network with its defaults and with each other choice. Activations are what a training step
+    keeps for the backward pass; times are of a forward pass in float32 and in the hardware's fast precision.
 
     Examples:
 
@@ -48,26 +33,22 @@ def models(
     from labkit.training import choose_device, choose_precision
 
     where = choose_device(device)
-    fast = choose_precision("auto", where)
-    precisions = [] if no_latency else list(dict.fromkeys(["float32", fast]))
+    precisions = [] if no_latency else list(dict.fromkeys(["float32", choose_precision("auto", where)]))
     chosen = {label: _arguments(label) for label in networks or _choices()}
-    rows, refused = [], []
-    for label in bar(list(chosen), "measuring"):
+    rows = []
+    for label, arguments in bar(chosen.items(), "measuring"):
         try:
-            rows.append(_row(label, chosen[label], size, where, precisions))
+            rows.append({"network": label} | _costs(arguments, size, where, precisions))
         except LabError as error:
             if networks:
                 raise
-            refused.append(f"{label}: {error}")
+            typer.echo(f"left out: {label}: {error}", err=True)
     facts = {"size": size, "device": str(where), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    for reason in refused:
-        typer.echo(f"left out: {reason}", err=True)
     if as_json:
         typer.echo(json.dumps({**facts, "networks": rows}, indent=2))
-        return
-    typer.echo(f"one image of {size}x{size} pixels; {where.type.upper()} with {facts['threads']} threads", nl=False)
-    typer.echo(f"; torch {torch.__version__}\n")
-    typer.echo(_table(rows))
+    else:
+        told = f"{where.type.upper()} with {facts['threads']} threads; torch {torch.__version__}"
+        typer.echo(f"one image of {size}x{size} pixels; {told}\n\n{_table(rows)}")
 
 
 def _choices() -> list[str]:
@@ -97,7 +78,7 @@ def _arguments(label: str) -> dict[str, Any]:
     return checked(given, label).model.model_dump()
 
 
-def _row(label: str, arguments: dict[str, Any], size: int, device: Any, precisions: list[str]) -> dict[str, Any]:
+def _costs(arguments: dict[str, Any], size: int, device: Any, precisions: list[str]) -> dict[str, Any]:
     import torch
 
     from labkit.analysis import latency, network_costs
@@ -106,33 +87,19 @@ def _row(label: str, arguments: dict[str, Any], size: int, device: Any, precisio
     with torch.device("cpu" if precisions else "meta"):  # counting needs no data
         model = build_model(**arguments)
     costs = network_costs(model, size)
-    row = {
-        "network": label,
+    counted = {
         "parameters": costs.parameters,
         "multiply_adds": costs.multiply_adds,
         "weights_mb": costs.weight_bytes / 1e6,
         "activation_mib": costs.activation_bytes / 2**20,
     }
-    for precision in precisions:
-        row[f"{precision}_ms"] = 1000 * latency(model.to(device), size, precision=precision)
-    return row
+    return counted | {f"{p}_ms": 1000 * latency(model.to(device), size, precision=p) for p in precisions}
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Right-aligned columns under their heads; large counts in millions (M) and thousand millions (G)."""
-    shown = {
-        "parameters": lambda n: f"{n / 1e6:.2f} M",
-        "multiply_adds": lambda n: f"{n / 1e9:.2f} G",
-    }
-    cells = [[HEADS[key] for key in rows[0]]]
-    cells += [[str(shown.get(key, _rounded)(value)) for key, value in row.items()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for name, *values in cells:
-        numbers = (value.rjust(width) for value, width in zip(values, widths[1:], strict=True))
-        lines.append("  ".join([name.ljust(widths[0]), *numbers]))
-    return "\n".join(lines)
+    """The rows under the keys of the JSON; large counts in millions (M) and thousand millions (G)."""
+    import pandas as pd
 
-
-def _rounded(value: Any) -> str:
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    large = {"parameters": lambda n: f"{n / 1e6:.2f} M", "multiply_adds": lambda n: f"{n / 1e9:.2f} G"}
+    table = pd.DataFrame(rows).set_index("network").rename_axis(index=None, columns="network")
+    return table.to_string(formatters=large, float_format="%.1f")

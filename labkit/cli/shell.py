@@ -1,7 +1,6 @@
-"""What the commands share: options, a progress bar, and how values are printed."""
+"""Options, a progress bar, and printed values, for all commands."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,26 +19,16 @@ def bar(items: Any, what: str, total: int | None = None) -> Any:
 
 
 def plain(value: Any) -> str:
-    """A number, list or table as a reader wants it."""
+    """A number, list or dictionary as a line of text."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return (
-            f"{len(value)}: {', '.join(map(str, value))}"
-            if value and isinstance(value[0], str)
-            else str(value or "none")
-        )
-    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-
-
-def shown_path(path: str | Path) -> str:
-    """A path as short as it can be written from here."""
-    path, here = Path(path), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
+        return ", ".join(map(plain, value)) or "none"
+    return str(round(value, 4)).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command line; what the user did wrong is one sentence on stderr and exit status 1."""
+    """Run a command line; a user's mistake is one sentence on stderr and exit status 1."""
     try:
         app()
     except LabError as error:

@@ -1,4 +1,7 @@
-"""Rooms 02, 03 and 06: the networks, one file each, and the blocks that they share."""
+"""The networks, one file each, and the blocks that they share.
+
+Each takes images `float [B, in_channels, H, W]` and gives logits `[B, classes, H, W]`; one class is a binary mask.
+"""
 
 from typing import Any
 
@@ -9,7 +12,7 @@ from labkit.models.attention_unet import AttentionGate, AttentionUNet, ReportGat
 from labkit.models.blocks import CBAM, DoubleConv, UpBilinear, UpInterpolated, UpTransposed, join
 from labkit.models.encoder_unet import ENCODERS, EncoderUNet
 from labkit.models.paper_unet import PaperUNet, tile_side
-from labkit.models.patch_unet import AddingStage, PatchUNet
+from labkit.models.patch_unet import PatchUNet
 from labkit.models.report_resnet34_unet import LateStrideBlock, OpenBlock, ReportResNet34UNet
 from labkit.models.resnet34_unet import (
     BasicBlock,
@@ -18,7 +21,6 @@ from labkit.models.resnet34_unet import (
     ResNet34Encoder,
     ResNet34UNet,
     SymmetricDecoder,
-    residual_layer,
 )
 from labkit.models.unet import UNet
 
@@ -38,11 +40,11 @@ def build_model(name: str, initialization: str = "default", **arguments: Any) ->
 
     Args:
         name: a key of `NETWORKS`.
-        initialization: `default` (PyTorch's) or `he` (normal, fan out, for ReLU).
+        initialization: `default` (PyTorch's) or `he` (He et al., ICCV 2015, arXiv 1502.01852, equation 14).
         arguments: the network's own, such as `width=32`.
 
     Raises:
-        LabError: there is no such network, or its arguments do not go together.
+        LabError: `NETWORKS` has no such name, or the arguments do not go together.
     """
     if name not in NETWORKS:
         raise LabError(f"no network {name!r}; choose one of {', '.join(NETWORKS)}")
@@ -51,51 +53,14 @@ def build_model(name: str, initialization: str = "default", **arguments: Any) ->
     except ValueError as error:
         raise LabError(f"[model] of {name}: {error}") from None
     if initialization == "he":
-        model.apply(_he_initialization)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
     return model
-
-
-def _he_initialization(module: nn.Module) -> None:
-    """He et al., "Delving Deep into Rectifiers", ICCV 2015 (arXiv 1502.01852), equation 14."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def count_parameters(module: nn.Module) -> int:
     """Number of trained parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
-__all__ = [
-    "CBAM",
-    "ENCODERS",
-    "NETWORKS",
-    "AddingStage",
-    "AttentionGate",
-    "AttentionUNet",
-    "BasicBlock",
-    "DoubleConv",
-    "EncoderUNet",
-    "LabDecoder",
-    "LabStage",
-    "LateStrideBlock",
-    "OpenBlock",
-    "PaperUNet",
-    "PatchUNet",
-    "ReportGate",
-    "ReportResNet34UNet",
-    "ResNet34Encoder",
-    "ResNet34UNet",
-    "SymmetricDecoder",
-    "UNet",
-    "UpBilinear",
-    "UpInterpolated",
-    "UpTransposed",
-    "build_model",
-    "count_parameters",
-    "join",
-    "residual_layer",
-    "tile_side",
-]

@@ -14,13 +14,9 @@ from labkit.models.unet import UNet
 class AttentionGate(nn.Module):
     """Additive attention (equations 1 to 3, figure 2): which places of a skip the decoder may see.
 
-    The skip `[B, Cs, H, W]` goes through a strided convolution, the gating signal `[B, Cg, H/2, W/2]` from the
-    stage below through a 1x1 convolution; of their sum, after a ReLU, one channel is left, whose sigmoid, enlarged
-    to the skip's size, is the map: `[B, 1, H, W]` in (0, 1).
-
-    Args:
-        skip_channels: Cs.
-        gating_channels: Cg.
+    The skip `[B, skip_channels, H, W]` passes a strided convolution, the gating signal
+    `[B, gating_channels, H/2, W/2]` from the stage below a 1x1 convolution. Their sum, after a ReLU, is reduced to one
+    channel; its sigmoid, enlarged to the skip's size, is the map: `[B, 1, H, W]` in (0, 1).
     """
 
     def __init__(self, skip_channels: int, gating_channels: int):
@@ -32,20 +28,15 @@ class AttentionGate(nn.Module):
 
     def forward(self, skip: Tensor, gating: Tensor) -> Tensor:
         score = self.score(F.relu(self.of_skip(skip) + self.of_gating(gating)))
-        return resized(torch.sigmoid(score), skip.shape[-2:])
+        return F.interpolate(torch.sigmoid(score), size=skip.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class ReportGate(nn.Module):
-    """Report 004's gate: a weight for every place and channel of the skip, `[B, Cs, H, W]` in (0, 1).
+    """Report 004's gate: a weight for every place and channel of the skip, `[B, skip_channels, H, W]` in (0, 1).
 
     As meant: the gating signal is enlarged by an up-convolution and added to the convolved skip; ReLU,
-    convolution and sigmoid follow. As printed, the skip itself goes through the up-convolution and the gating
-    signal `g` is never used. (The sum of two sizes, which fails as printed, is mended here by pooling.)
-
-    Args:
-        skip_channels: Cs.
-        gating_channels: Cg.
-        as_printed: leave the gating signal unused.
+    convolution and sigmoid follow. `as_printed`, the skip itself passes the up-convolution and the gating signal
+    is never used. (The two terms of the printed sum differ in size; here the larger is reduced.)
     """
 
     def __init__(self, skip_channels: int, gating_channels: int, as_printed: bool = False):
@@ -56,26 +47,15 @@ class ReportGate(nn.Module):
         self.up = UpTransposed(skip_channels if as_printed else gating_channels, skip_channels)
 
     def forward(self, skip: Tensor, gating: Tensor) -> Tensor:
-        enlarged = F.avg_pool2d(self.up(skip), 2) if self.as_printed else resized(self.up(gating), skip.shape[-2:])
-        return torch.sigmoid(self.same_conv2(F.relu(self.same_conv1(skip) + enlarged)))
-
-
-def resized(x: Tensor, size: torch.Size) -> Tensor:
-    """`[B, C, h, w]` brought to `size` = (height, width), bilinearly."""
-    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        up = self.up(skip if self.as_printed else gating)
+        up = F.interpolate(up, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        return torch.sigmoid(self.same_conv2(F.relu(self.same_conv1(skip) + up)))
 
 
 class AttentionUNet(UNet):
-    """A `UNet` whose skips are weighed by a gate before they are joined.
-
-    `float [B, in_channels, H, W]` -> logits `[B, classes, H, W]`.
+    """A `UNet` whose skips are weighted by a gate.
 
     Args:
-        classes: channels of the logits; 1 for a binary mask.
-        in_channels: channels of the image.
-        width: channels of the first stage; each deeper stage has twice as many.
-        depth: number of poolings.
-        norm: after each convolution of the stages.
         gate: `additive` (the paper), `report` (004, as meant) or `report-printed` (its gating signal unused).
     """
 
@@ -90,7 +70,8 @@ class AttentionUNet(UNet):
     ):
         super().__init__(classes, in_channels, width, depth, norm=norm)
         skips = [width * 2**stage for stage in reversed(range(depth))]  # 512, 256, 128, 64
-        make = AttentionGate if gate == "additive" else partial(ReportGate, as_printed=gate == "report-printed")
+        printed = partial(ReportGate, as_printed=True)
+        make = {"additive": AttentionGate, "report": ReportGate, "report-printed": printed}[gate]
         self.gates = nn.ModuleList(make(skip, 2 * skip) for skip in skips)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ Up = Literal["transposed", "bilinear", "interpolated"]
 
 
 def normalization(kind: Norm, channels: int) -> nn.Module:
-    """The layer after a convolution: batch norm, group norm (8 channels a group where that divides), or nothing."""
+    """The layer after a convolution: batch norm, group norm (8 channels in a group, where they divide), or nothing."""
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     if kind == "group":
@@ -26,22 +26,16 @@ def normalization(kind: Norm, channels: int) -> nn.Module:
 class DoubleConv(nn.Sequential):
     """Two 3x3 convolutions, each followed by normalization and ReLU: one stage of the UNet.
 
-    `[B, in_channels, H, W]` -> `[B, out_channels, H, W]`, or H - 4, W - 4 with `padding="valid"`. The
-    convolutions have a bias only where no normalization follows, which would take it away again.
+    `[B, in_channels, H, W]` -> `[B, out_channels, H, W]`, or H - 4, W - 4 with `padding="valid"`. The convolutions
+    have a bias only without normalization, which would subtract it again.
     """
 
     def __init__(self, in_channels: int, out_channels: int, padding: Padding = "zeros", norm: Norm = "batch"):
+        border, mode = {"zeros": (1, "zeros"), "reflect": (1, "reflect"), "valid": (0, "zeros")}[padding]
         layers = []
         for channels in (in_channels, out_channels):
             layers += [
-                nn.Conv2d(
-                    channels,
-                    out_channels,
-                    kernel_size=3,
-                    padding=0 if padding == "valid" else 1,
-                    padding_mode="reflect" if padding == "reflect" else "zeros",
-                    bias=norm == "none",
-                ),
+                nn.Conv2d(channels, out_channels, 3, padding=border, padding_mode=mode, bias=norm == "none"),
                 normalization(norm, out_channels),
                 nn.ReLU(inplace=True),
             ]
@@ -56,10 +50,9 @@ class UpTransposed(nn.ConvTranspose2d):
 
 
 class UpBilinear(nn.Module):
-    """Bilinear upsampling by 2 and a 1x1 convolution that changes the number of channels.
+    """A 1x1 convolution that changes the channels, and bilinear upsampling by 2.
 
-    The convolution comes first: the two commute (one mixes channels, the other places), and so it runs on
-    a quarter of the pixels.
+    The two commute (one mixes channels, the other places); first, the convolution runs on a quarter of the pixels.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -71,23 +64,17 @@ class UpBilinear(nn.Module):
 
 
 class UpInterpolated(nn.Upsample):
-    """Bilinear upsampling by 2 and nothing else, corner pixels on corner pixels, as report 000 has it.
-
-    It cannot change the number of channels, so that the stage below must hand over as many as are wanted:
-    `in_channels` and `out_channels` are equal.
-    """
+    """Bilinear upsampling by 2 with aligned corners, as in report 000; it keeps the number of channels."""
 
     def __init__(self, in_channels: int, out_channels: int):
-        if in_channels != out_channels:
-            raise ValueError(f"interpolation keeps the channels: found {in_channels} -> {out_channels}")
         super().__init__(scale_factor=2, mode="bilinear", align_corners=True)
 
 
 def join(skip: Tensor, x: Tensor) -> Tensor:
-    """Concatenate a skip and what came up from below, `[B, Cs, H, W]` and `[B, Cx, h, w]`.
+    """Concatenate a skip `[B, Cs, H, W]` and the upsampled features `x` `[B, Cx, h, w]`: `[B, Cs + Cx, ...]`.
 
-    Where the skip is larger by the odd pixel that pooling cut off (h = H - 1), the last row and column of
-    `x` are repeated; where it is larger by more (unpadded convolutions), its center is taken, as in the paper.
+    Where the skip is larger by the odd pixel that pooling cut off (h = H - 1), the last row and column of `x` are
+    repeated; where it is larger by more (unpadded convolutions), its center is taken, as in the paper.
     """
     lower, right = skip.shape[-2] - x.shape[-2], skip.shape[-1] - x.shape[-1]
     if max(lower, right) > 1:

@@ -1,9 +1,9 @@
 """PatchUNet: a small residual UNet made for the stopwatch.
 
-Three known pieces keep it from computing on full-size pictures, where a UNet spends most of its time: the image
-enters in patches (Dosovitskiy et al., ICLR 2021, arXiv 2010.11929), skips are added instead of concatenated
-(LinkNet: Chaurasia and Culurciello, VCIP 2017, arXiv 1707.03718), and the head writes all pixels of a patch at
-once (sub-pixel convolution: Shi et al., CVPR 2016, arXiv 1609.05158).
+Three known parts avoid computing at full size, where a UNet spends most of its time: the image enters in patches
+(Dosovitskiy et al., ICLR 2021, arXiv 2010.11929), skips are added instead of concatenated (LinkNet: Chaurasia and
+Culurciello, VCIP 2017, arXiv 1707.03718), and the head writes all pixels of a patch at once (sub-pixel convolution:
+Shi et al., CVPR 2016, arXiv 1609.05158).
 """
 
 from itertools import pairwise
@@ -15,7 +15,7 @@ from labkit.models.resnet34_unet import residual_layer
 
 
 class AddingStage(nn.Module):
-    """One stage of the way up: twice the size, plus the skip, then a 3x3 convolution, batch norm and ReLU."""
+    """Enlarge `[B, in_channels, h, w]` to a skip `[B, channels, H, W]`, add it, then convolve."""
 
     def __init__(self, in_channels: int, channels: int):
         super().__init__()
@@ -25,22 +25,17 @@ class AddingStage(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """`x` `[B, in_channels, h, w]` and the skip `[B, channels, H, W]` -> `[B, channels, H, W]`."""
         x = skip + F.interpolate(self.lateral(x), size=skip.shape[-2:], mode="bilinear", align_corners=False)
         return self.relu(self.norm(self.conv(x)))
 
 
 class PatchUNet(nn.Module):
-    """A residual encoder on patches of the image, a decoder that adds the skips, and a head that writes patches.
-
-    `float [B, in_channels, H, W]` -> logits `[B, classes, H, W]` for any H, W from `patch` on.
+    """A residual encoder on patches of the image, a decoder that adds the skips, a head that writes patches.
 
     Args:
-        classes: channels of the logits; 1 for a binary mask.
-        in_channels: channels of the image.
         widths: channels of each stage, finest first; each stage has half the size of the one before.
         blocks: residual blocks of each stage.
-        patch: side of a patch in pixels; the finest stage is at 1/patch of the image's size.
+        patch: side of a patch in pixels, and the smallest H, W; the finest stage is at 1/patch of the image's size.
     """
 
     def __init__(
@@ -57,9 +52,9 @@ class PatchUNet(nn.Module):
         # a pixel of overlap on each side, so that neighboring patches know of each other
         stem = nn.Conv2d(in_channels, widths[0], kernel_size=patch + 2, stride=patch, padding=1, bias=False)
         self.stem = nn.Sequential(stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
-        first = residual_layer(widths[0], widths[0], blocks[0], stride=1)
-        deeper = zip(pairwise(widths), blocks[1:], strict=True)
-        self.encoder = nn.ModuleList([first, *(residual_layer(*pair, count, stride=2) for pair, count in deeper)])
+        self.encoder = nn.ModuleList([residual_layer(widths[0], widths[0], blocks[0], stride=1)])
+        for (finer, here), count in zip(pairwise(widths), blocks[1:], strict=True):
+            self.encoder.append(residual_layer(finer, here, count, stride=2))
         self.decoder = nn.ModuleList(AddingStage(below, skip) for skip, below in reversed(list(pairwise(widths))))
         self.head = nn.Conv2d(widths[0], classes * patch**2, kernel_size=1)
         self.patch = patch

@@ -1,6 +1,5 @@
-"""The ResNet34-UNets of reports 000, 002 and 003: as they were meant, and as their code has them."""
+"""The ResNet34-UNets of reports 000, 002 and 003, as meant and as coded."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,10 +11,7 @@ from labkit.models.resnet34_unet import BasicBlock, LabDecoder, ResNet34Encoder,
 
 
 class LateStrideBlock(BasicBlock):
-    """Report 000's residual block: the second convolution strides, and the shortcut is a 3x3 convolution.
-
-    The first convolution then works on four times as many places, and a shortcut has nine times the weights.
-    """
+    """Report 000's residual block: the second convolution has the stride, and the shortcut is a 3x3 convolution."""
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1):
         super().__init__(in_channels, channels, stride)
@@ -34,7 +30,7 @@ class OpenBlock(BasicBlock):
 
 
 class Report000Stage(nn.Module):
-    """Upsample what was concatenated, then the double convolution; 32 channels come out."""
+    """Upsample the concatenated features, then the double convolution."""
 
     def __init__(self, in_channels: int, out_channels: int = 32):
         super().__init__()
@@ -45,24 +41,21 @@ class Report000Stage(nn.Module):
 
 
 class Report000Decoder(LabDecoder):
-    """The lab's decoder without attention: a residual block at the center, a double convolution a stage."""
+    """The lab's decoder without attention: a residual block at the center, a double convolution in each stage."""
 
-    def __init__(self, block: type[BasicBlock]):
+    def __init__(self, block: type[BasicBlock], dropout: float):
         super().__init__(stage=Report000Stage)
         self.center = block(512, 256)
 
 
 class Report002Stage(nn.Module):
-    """Up-convolution, brought to the skip's size, concatenated, one 3x3 convolution."""
+    """Up-convolution, interpolation to the skip's size, concatenation, one 3x3 convolution."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
         super().__init__()
         self.up = UpTransposed(in_channels, out_channels)
-        self.conv = nn.Sequential(
-            nn.Conv2d(out_channels + skip_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        )
+        conv = nn.Conv2d(out_channels + skip_channels, out_channels, 3, padding=1, bias=False)
+        self.conv = nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(self.up(x), size=skip.shape[-2:], mode="bilinear", align_corners=True)
@@ -72,14 +65,12 @@ class Report002Stage(nn.Module):
 class Report002Decoder(nn.Module):
     """512-256-128-64-64 on the encoder's own scales; it ends at the stem's scale."""
 
-    channels = 64
-
-    def __init__(self):
+    def __init__(self, block: type[BasicBlock], dropout: float):
         super().__init__()
         plan = [(512, 256, 256), (256, 128, 128), (128, 64, 64), (64, 64, 64)]
         self.stages = nn.ModuleList(Report002Stage(*channels) for channels in plan)
 
-    def forward(self, features: Sequence[Tensor], size: torch.Size) -> Tensor:
+    def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         *skips, x = features
         for stage in self.stages:
             x = stage(x, skips.pop())
@@ -89,38 +80,29 @@ class Report002Decoder(nn.Module):
 class Report003Decoder(nn.Module):
     """A residual bottleneck of 1024 channels at 1/64, the UNet's decoder up to 1/4, two up-convolutions to 1/1."""
 
-    channels = 64
-
     def __init__(self, block: type[BasicBlock], dropout: float):
         super().__init__()
         self.bottleneck = nn.Sequential(block(512, 1024, stride=2), nn.Dropout2d(dropout))
         self.decoder = SymmetricDecoder((64, 128, 256, 512, 1024), widths=(512, 256, 128, 64))
-        self.enlarge = nn.Sequential(
-            *(
-                nn.Sequential(nn.ConvTranspose2d(64, 64, 2, stride=2, bias=False), nn.BatchNorm2d(64), nn.ReLU())
-                for _ in range(2)
-            )
-        )
+        self.enlarge = nn.Sequential()
+        for _ in range(2):
+            up = nn.ConvTranspose2d(64, 64, 2, stride=2, bias=False)
+            self.enlarge.append(nn.Sequential(up, nn.BatchNorm2d(64), nn.ReLU()))
 
-    def forward(self, features: Sequence[Tensor], size: torch.Size) -> Tensor:
+    def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         layers = features[1:]  # the stem is no skip here
         x = self.decoder([*layers, self.bottleneck(layers[-1])], size)
         return self.enlarge(x)[..., : size[0], : size[1]]
 
 
 class ReportResNet34UNet(nn.Module):
-    """A report's own way to put ResNet34 under a UNet's decoder.
-
-    `float [B, in_channels, H, W]` -> logits `[B, classes, H, W]` for any H, W from 64 on. None ends in a sigmoid:
-    here it belongs to the loss.
+    """A report's own way to put ResNet34 under a UNet's decoder, for any H, W from 64 on.
 
     Args:
-        classes: channels of the logits; 1 for a binary mask.
-        in_channels: channels of the image.
         report: `000` (concatenate, upsample, double convolution; 32 channels), `002` (512-256-128-64-64,
             interpolated to each skip) or `003` (a further bottleneck of 1024 channels).
-        as_coded: with what their code changes in ResNet34: `000` 3x3 shortcuts and the stride in the second
-            convolution; `002` the stem's max pool never called; `003` no ReLU after the sum.
+        as_coded: ResNet34 with the changes in the report's code: `000` 3x3 shortcuts and the stride in the second
+            convolution; `002` the stem's max pool is never called; `003` no ReLU after the sum.
         dropout: share of the bottleneck's channels dropped in training, for `003` (the report: 0.1).
     """
 
@@ -133,16 +115,14 @@ class ReportResNet34UNet(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        block = {"000": LateStrideBlock, "002": BasicBlock, "003": OpenBlock}[report] if as_coded else BasicBlock
+        blocks = {"000": LateStrideBlock, "002": BasicBlock, "003": OpenBlock}
+        decoders = {"000": Report000Decoder, "002": Report002Decoder, "003": Report003Decoder}
+        block = blocks[report] if as_coded else BasicBlock
         self.encoder = ResNet34Encoder(in_channels, block)
         if report == "002" and as_coded:
             self.encoder.maxpool = nn.Identity()
-        self.decoder = {
-            "000": lambda: Report000Decoder(block),
-            "002": Report002Decoder,
-            "003": lambda: Report003Decoder(block, dropout),
-        }[report]()
-        self.head = nn.Conv2d(self.decoder.channels, classes, kernel_size=1)
+        self.decoder = decoders[report](block, dropout)
+        self.head = nn.Conv2d(32 if report == "000" else 64, classes, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]

@@ -1,6 +1,5 @@
-"""ResNet34-UNet: a residual encoder under a UNet decoder.
+"""ResNet34-UNet. Encoder: He et al., "Deep Residual Learning", CVPR 2016 (arXiv 1512.03385), table 1.
 
-Encoder: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv 1512.03385), table 1.
 The lab's decoder: figure 2a of DOI 10.1016/j.ejro.2022.100412, with CBAM after every stage.
 """
 
@@ -27,9 +26,8 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride != 1 or in_channels != channels:  # the shortcut must have the shape of the sum
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
-            )
+            projection = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -38,16 +36,14 @@ class BasicBlock(nn.Module):
         return self.relu(x + shortcut)
 
 
-def residual_layer(
-    in_channels: int, channels: int, blocks: int, stride: int, block: type[BasicBlock] = BasicBlock
-) -> nn.Sequential:
+def residual_layer(in_channels: int, channels: int, blocks: int, stride: int, block: type = BasicBlock) -> nn.Module:
     """`blocks` residual blocks in a row; the first changes channels and size."""
     first = block(in_channels, channels, stride)
     return nn.Sequential(first, *(block(channels, channels) for _ in range(blocks - 1)))
 
 
 class ResNet34Encoder(nn.Module):
-    """ResNet34 without its classifier; parameters bear torchvision's names, so that its weights load as they are."""
+    """ResNet34 without its classifier `fc`; its parameters have torchvision's names, so that its weights load."""
 
     def __init__(self, in_channels: int = 3, block: type[BasicBlock] = BasicBlock, width: int = 64):
         super().__init__()
@@ -59,7 +55,6 @@ class ResNet34Encoder(nn.Module):
         self.layer2 = residual_layer(width, 2 * width, blocks=4, stride=2, block=block)  # 128
         self.layer3 = residual_layer(2 * width, 4 * width, blocks=6, stride=2, block=block)  # 256
         self.layer4 = residual_layer(4 * width, 8 * width, blocks=3, stride=2, block=block)  # 512
-        self.register_load_state_dict_pre_hook(_drop_classifier)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features of five scales: stem `[B, width, H/2, W/2]`, then layer1 to layer4 at 1/4, 1/8, 1/16, 1/32."""
@@ -70,13 +65,8 @@ class ResNet34Encoder(nn.Module):
         return [stem, layer1, layer2, layer3, self.layer4(layer3)]
 
 
-def _drop_classifier(module: nn.Module, state: dict, prefix: str, *_) -> None:
-    state.pop(f"{prefix}fc.weight", None)
-    state.pop(f"{prefix}fc.bias", None)
-
-
 class LabStage(nn.Module):
-    """One arrow of the figure: upsample, 3x3 convolution, ReLU, batch norm, CBAM; 32 channels come out."""
+    """One arrow of the figure: upsample, 3x3 convolution, ReLU, batch norm, CBAM."""
 
     def __init__(self, in_channels: int, out_channels: int = 32):
         super().__init__()
@@ -91,17 +81,13 @@ class LabStage(nn.Module):
 
 
 class LabDecoder(nn.Module):
-    """The figure's decoder: 32 channels on every scale, each stage fed by the stage below and one skip.
-
-    Skip and stage have the same scale and are upsampled together, which is the same as apart.
-    """
+    """The figure's decoder: 32 channels on every scale; each stage upsamples the stage below and one skip together."""
 
     def __init__(self, stage: type[nn.Module] = LabStage, width: int = 64):
         super().__init__()
         self.channels = width // 2  # 32
-        self.center = nn.Sequential(
-            nn.Conv2d(8 * width, 4 * width, 3, padding=1, bias=False), nn.BatchNorm2d(4 * width), nn.ReLU(inplace=True)
-        )
+        conv = nn.Conv2d(8 * width, 4 * width, 3, padding=1, bias=False)  # 512 to 256
+        self.center = nn.Sequential(conv, nn.BatchNorm2d(4 * width), nn.ReLU(inplace=True))
         self.stages = nn.ModuleList([stage(4 * width + 8 * width, self.channels)])  # 256 + 512
         for skip in (4 * width, 2 * width, width, 0):  # 256, 128, 64, none
             self.stages.append(stage(self.channels + skip, self.channels))
@@ -118,43 +104,32 @@ class LabDecoder(nn.Module):
 
 
 class SymmetricDecoder(nn.Module):
-    """The UNet's own decoder on an encoder's features: up-convolution, skip, double convolution.
+    """The UNet's decoder on an encoder's features: up-convolution, skip, double convolution.
 
-    Args:
-        features: channels of the encoder's features, each at half the scale of the one before.
-        widths: channels of the stages, from the coarsest; those beyond the number of skips have none.
+    `features`: the encoder's channels, finest first; `widths`: the stages', coarsest first, the last ones without skip.
     """
 
-    def __init__(
-        self, features: Sequence[int] = (64, 64, 128, 256, 512), widths: Sequence[int] = (256, 128, 64, 64, 32)
-    ):
+    def __init__(self, features: Sequence[int], widths: Sequence[int] = (256, 128, 64, 64, 32)):
         super().__init__()
         *skips, bottom = features
         self.channels = widths[-1]
         self.ups = nn.ModuleList(UpTransposed(below, here) for below, here in pairwise([bottom, *widths]))
-        self.stages = nn.ModuleList(
-            DoubleConv(here + skip, here) for here, skip in zip_longest(widths, reversed(skips), fillvalue=0)
-        )
+        pairs = zip_longest(widths, reversed(skips), fillvalue=0)
+        self.stages = nn.ModuleList(DoubleConv(here + skip, here) for here, skip in pairs)
 
     def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
         *skips, x = features
         for up, stage in zip(self.ups, self.stages, strict=True):
-            x = up(x)
-            # an odd side may come back one pixel larger (ceil, up, ceil): cut it to the scale it belongs to
             height, width = skips[-1].shape[-2:] if skips else size
-            x = x[..., :height, :width]
+            x = up(x)[..., :height, :width]  # an odd side may come back one pixel larger (ceil, up, ceil)
             x = stage(join(skips.pop(), x) if skips else x)
         return x
 
 
 class ResNet34UNet(nn.Module):
-    """ResNet34 as the encoder of a UNet.
-
-    `float [B, in_channels, H, W]` -> logits `[B, classes, H, W]` for any H, W from 32 on.
+    """ResNet34 as the encoder of a UNet, for any H, W from 32 on.
 
     Args:
-        classes: channels of the logits; 1 for a binary mask.
-        in_channels: channels of the image.
         decoder: `lab` (the lab's figure: 32 channels, CBAM) or `unet` (symmetric, up-convolutions).
         width: channels of the stem; the decoder of the lab has half as many.
     """

@@ -17,10 +17,10 @@ class UNet(nn.Module):
         width: channels of the first stage; each deeper stage has twice as many.
         depth: number of poolings.
         up: how the decoder doubles the size: `transposed` (the paper), `bilinear` (and a 1x1 convolution), or
-            `interpolated` (no weights: each stage hands over half as many channels instead).
+            `interpolated` (without weights; the stage below gives half as many channels).
         padding: of the 3x3 convolutions: `zeros`, `reflect`, or `valid` (none, the paper).
         norm: after each convolution: `batch`, `group`, or `none` (the paper).
-        dropout: share of the bottleneck's channels that is dropped in training.
+        dropout: share of the bottleneck's channels dropped in training.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class UNet(nn.Module):
         return self.head(x)
 
     def encode(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The way down: the skips, finest first, and what comes out of the bottleneck."""
+        """The skips, finest first, and the output of the bottleneck."""
         skips = []
         for stage in self.encoder:
             x = stage(x)

@@ -75,7 +75,7 @@ def test_models_shows_what_each_network_costs(shell):
     header, _, heads, *rows = out.splitlines()
     assert header.startswith("one image of 128x128 pixels; ")
     assert f"torch {torch.__version__}" in header
-    assert heads.split()[:3] == ["network", "parameters", "multiply-adds"]
+    assert heads.split()[:3] == ["network", "parameters", "multiply_adds"]
     assert "float32" not in heads
     assert [row.split("  ")[0] for row in rows] == ["unet", "unet width=16", "resnet34_unet"]
     assert "31.04 M" in rows[0]  # 31,042,369: the paper's figure and the batch norms

@@ -133,8 +133,8 @@ def test_papers_unet_is_the_unpadded_network_on_the_mirrored_image():
     assert torch.allclose(model(image), whole[..., top : top + 40, left : left + 50], atol=1e-5)
 
 
-def test_a_picture_without_enough_to_mirror_is_refused():
-    with pytest.raises(LabError, match=r"94 pixels of mirror image.*64x64.*smaller depth"):
+def test_an_image_without_enough_to_mirror_is_refused():
+    with pytest.raises(LabError, match=r"94 pixels around each image.*64x64.*smaller depth"):
         PaperUNet(width=2)(torch.zeros(1, 3, 64, 64))
 
 
@@ -367,6 +367,6 @@ def test_reports_networks_take_any_size(report):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_docstring_names_every_argument(name):
+def test_every_argument_is_explained_by_the_network_or_by_unet(name):
     for argument in inspect.signature(NETWORKS[name]).parameters:
-        assert f"        {argument}: " in NETWORKS[name].__doc__, argument
+        assert f"        {argument}: " in NETWORKS[name].__doc__ + UNet.__doc__, argument
