@@ -1,5 +1,4 @@
 """Training: recipe -> loop -> run folder."""
-# ruff: noqa: F401 (what the package offers)
 
 from labkit.training.hardware import (
     Processes,
