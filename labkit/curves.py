@@ -23,11 +23,12 @@ STYLE = {
     "svg.hashsalt": "labkit",  # the same names in every run
 }
 matplotlib.rcParams.update(STYLE)  # axes take their style when they are made, in many places
-BLUE, ORANGE, GREEN, VERMILION = (
-    tuple(c / 255 for c in color) for color in (painting.BLUE, painting.ORANGE, painting.GREEN, painting.VERMILION)
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
+    tuple(value / 255 for value in color)
+    for color in (painting.BLUE, painting.ORANGE, painting.GREEN, painting.VERMILION, painting.PURPLE, painting.SKY)
 )
 COLORS = (BLUE, ORANGE, GREEN, VERMILION)
-RUN_COLORS = (*COLORS, tuple(c / 255 for c in painting.PURPLE), tuple(c / 255 for c in painting.SKY), (0, 0, 0))
+RUN_COLORS = (*COLORS, PURPLE, SKY, (0, 0, 0))
 RUN_LINES = ("-", "--", ":")
 RUN_PANELS = {
     "train_loss": "training loss",
@@ -61,34 +62,33 @@ def run_curves(runs: Sequence[Run], over: Literal["epochs", "seconds"] = "epochs
 
     Args:
         runs: folders, or weights files that carry a history.
-        over: what the curves run over; `seconds` are those of the training, validation included.
+        over: the horizontal axis; `seconds` are those of the training, validation included.
 
     Raises:
         LabError: a run has no history, or there are more runs than can be told apart.
     """
-    if len(runs) > len(RUN_COLORS) * len(RUN_LINES):
-        raise LabError(f"{len(runs)} runs cannot be told apart; draw {len(RUN_COLORS) * len(RUN_LINES)} at most")
-    histories = [run.history() for run in runs]
+    if len(runs) > (most := len(RUN_COLORS) * len(RUN_LINES)):
+        raise LabError(f"{len(runs)} runs cannot be told apart; draw {most} at most")
     names = [run.name for run in runs]
     names = [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
-    seconds = max(history["seconds"].sum() for history in histories)
-    unit, length = ("minutes", 60) if over == "seconds" and seconds > 300 else (over, 1)
+    histories = [run.history() for run in runs]
+    long = over == "seconds" and max(history["seconds"].sum() for history in histories) > 300
     figure = new_figure(8.5, 5.2)
     panels = dict(zip(RUN_PANELS, figure.subplots(2, 2, sharex=True).flat, strict=True))
     for number, (name, history) in enumerate(zip(names, histories, strict=True)):
-        color, line = RUN_COLORS[number % len(RUN_COLORS)], RUN_LINES[number // len(RUN_COLORS)]
-        places = history["epoch"] if over == "epochs" else history["seconds"].cumsum() / length
+        line, color = divmod(number, len(RUN_COLORS))
+        style = {"color": RUN_COLORS[color], "linestyle": RUN_LINES[line], "linewidth": 1.4}
+        x = history["epoch"] if over == "epochs" else history["seconds"].cumsum() / (60 if long else 1)
         for key, axes in panels.items():
-            axes.plot(places, history[key], color=color, linestyle=line, label=name, linewidth=1.4)
+            axes.plot(x, history[key], label=name, **style)
         best = history["valid_dice"].idxmax()
-        panels["valid_dice"].plot(places[best], history["valid_dice"][best], "o", color=color, markersize=5)
+        panels["valid_dice"].plot(x[best], history["valid_dice"][best], "o", color=RUN_COLORS[color], markersize=5)
     for key, axes in panels.items():
         axes.set_title(RUN_PANELS[key], fontsize=10)
         if over == "epochs":
             axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in figure.axes[2:]:
-        axes.set_xlabel("epoch" if over == "epochs" else f"{unit} of training")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+        axes.set_xlabel("epoch" if over == "epochs" else f"{'minutes' if long else 'seconds'} of training")
     columns = max(1, min(len(names), 110 // (max(map(len, names)) + 8)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
     return figure

@@ -11,8 +11,7 @@ prediction, in the truth.
 - **soft, per batch**: on probabilities instead of masks, pooled over a batch; here only because some reports
   used it. It depends on the batch size.
 
-With several classes each class is the foreground once, and the mean is over classes. All of it for pooled pixels
-follows from one table, the confusion matrix: which true class was called which.
+With several classes each class is the foreground once, and the mean is over classes.
 
 Source: Dice, "Measures of the Amount of Ecologic Association Between Species", Ecology 26 (1945).
 """
@@ -28,13 +27,13 @@ IGNORED = 255
 def foreground_logit(logits: Tensor) -> Tensor:
     """One logit a pixel for binary targets, `[B, H, W]`: its sigmoid is the probability of the foreground.
 
-    For two channels that is their difference, since softmax over (a, b) gives b the share sigmoid(b - a).
+    Two channels give their difference, since softmax over (a, b) gives b the share sigmoid(b - a).
     """
     return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
 
 def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring logits `[B, C, h, w]` to `size` = (height, width), bilinearly; they are cut only afterwards."""
+    """Bring logits `[B, C, h, w]` to `size` = (height, width), bilinearly; they are thresholded only afterwards."""
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
@@ -52,7 +51,7 @@ def predicted_mask(logits: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def overlap_counts(prediction: Tensor, truth: Tensor, classes: int = 2) -> Tensor:
-    """Intersection, prediction and truth in pixels, for each image and each class but the background.
+    """Intersection, prediction and truth in pixels, for each image and class but the background.
 
     Args:
         prediction: class indices `int64 [B, H, W]`.
@@ -62,10 +61,9 @@ def overlap_counts(prediction: Tensor, truth: Tensor, classes: int = 2) -> Tenso
     Returns:
         `int64 [B, classes - 1, 3]`.
     """
-    kept = truth != IGNORED
     counts = []
     for index in range(1, classes):
-        predicted, true = (prediction == index) & kept, truth == index
+        predicted, true = (prediction == index) & (truth != IGNORED), truth == index
         counts.append(torch.stack([m.sum((1, 2)) for m in (predicted & true, predicted, true)], dim=1))
     return torch.stack(counts, dim=1)
 
@@ -87,8 +85,7 @@ def iou_score(counts: Tensor) -> Tensor:
 def per_image(score, counts: Tensor) -> Tensor:
     """A score for each image, `float64 [N]`, from counts `[N, classes - 1, 3]`.
 
-    With several classes: the mean over the classes that the image's truth or prediction contains (1 when it
-    contains none), so that a class which is nowhere neither helps nor hurts.
+    It is the mean over the classes that the image's truth or prediction contains; 1 when it contains none.
     """
     scores, present = score(counts), counts[..., 1:].sum(-1) > 0
     number = present.sum(1)
@@ -96,20 +93,14 @@ def per_image(score, counts: Tensor) -> Tensor:
 
 
 def pooled(score, counts: Tensor) -> float:
-    """A score of the added-up counts `[N, classes - 1, 3]`; with several classes the mean over those that occur."""
+    """A score of the added-up counts `[N, classes - 1, 3]`: the mean over the classes that occur."""
     return per_image(score, counts.sum(0, keepdim=True)).item()
 
 
 def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """How many pixels of each true class were called which class.
+    """Pixels of each true class (row) that were called each class (column), `int64 [classes, classes]`.
 
-    Args:
-        prediction: class indices of any shape, each below `classes`.
-        truth: likewise; pixels with `IGNORED` are left out.
-        classes: how many there are, background included.
-
-    Returns:
-        `int64 [classes, classes]`: rows are true classes, columns predicted ones. Matrices of batches add up.
+    Prediction and truth are class indices of any one shape; pixels whose truth is `IGNORED` are left out.
     """
     kept = truth != IGNORED
     pairs = truth[kept].long() * classes + prediction[kept].long()
@@ -117,7 +108,7 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
 
 
 def class_counts(confusion: Tensor) -> Tensor:
-    """Intersection, prediction and truth of every class, background included, `int64 [C, 3]`, for Dice and IoU."""
+    """Intersection, prediction and truth of every class, background included, `int64 [C, 3]`."""
     return torch.stack([confusion.diagonal(), confusion.sum(0), confusion.sum(1)], dim=1)
 
 
@@ -127,38 +118,32 @@ def pixel_accuracy(confusion: Tensor) -> float:
 
 
 def mean_iou(confusion: Tensor) -> float:
-    """The field's mIoU: the mean of the pooled IoU over classes, **background included**.
+    """The field's mIoU: the mean of the pooled IoU over the classes that occur, **background included**.
 
-    Only classes that occur, in truth or prediction, count. `pooled` is the same without the background.
-    Source: Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 88 (2010), section 4.2;
-    as a formula: Long et al., "Fully Convolutional Networks", CVPR 2015 (arXiv 1411.4038), section 5.
+    Source: Long et al., "Fully Convolutional Networks", CVPR 2015 (arXiv 1411.4038), section 5.
     """
     return pooled(iou_score, class_counts(confusion)[None])
 
 
 def mean_dice(confusion: Tensor) -> float:
-    """The mean of the pooled Dice over the classes that occur, **background included**; called macro F1, too."""
+    """As `mean_iou`, of Dice; called macro F1, too."""
     return pooled(dice_score, class_counts(confusion)[None])
 
 
 def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 0.0) -> Tensor:
-    """Dice of probabilities, pooled over the batch; differentiable, so that it also serves as a loss.
+    """Dice of probabilities, pooled over the batch: a scalar, the mean over the classes but the background.
 
     Args:
         logits: `[B, C, H, W]`; C = 1 goes through a sigmoid, C > 1 through softmax.
         truth: class indices `int64 [B, H, W]`; `IGNORED` pixels are left out.
         smooth: added to numerator and denominator; keeps the gradient finite on empty masks.
-
-    Returns:
-        A scalar: the mean over the classes but the background.
     """
-    kept = (truth != IGNORED)[:, None]
     if logits.shape[1] == 1:
         probabilities, true = logits.float().sigmoid(), (truth == 1)[:, None]
     else:
         probabilities = logits.float().softmax(dim=1)[:, 1:]
-        true = truth[:, None] == torch.arange(1, logits.shape[1], device=truth.device)[None, :, None, None]
-    probabilities = probabilities * kept
+        true = truth[:, None] == torch.arange(1, logits.shape[1], device=truth.device)[:, None, None]
+    probabilities = probabilities * (truth != IGNORED)[:, None]
     intersection = (probabilities * true).sum((0, 2, 3))
     total = probabilities.sum((0, 2, 3)) + true.sum((0, 2, 3))
     return ((2 * intersection + smooth) / (total + smooth).clamp(min=1e-12)).mean()

@@ -73,6 +73,8 @@ def with_values(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
     given = recipe.model_dump()
     if values.get("model.name", recipe.model.name) != recipe.model.name:
         given["model"] = {}  # another network brings its own defaults
+    if {"data.normalize", "data.image_size", "data.split"} & values.keys():
+        given["data"] |= {"mean": None, "std": None}  # they were of other pixels
     for key, value in values.items():
         if key in ("data.fingerprint", "training.device"):
             raise LabError(f"{origin}: {key} is filled in when a training starts; leave it out")

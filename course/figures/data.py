@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from course.figures.pictures import picture_grid
 from labkit.curves import new_figure
-from labkit.painting import BLUE, GREEN, ORANGE, SKY, VERMILION, trimap_picture
+from labkit.painting import BLUE, GREEN, ORANGE, SKY, VERMILION, trimap_image
 
 SERIES = tuple("#{:02x}{:02x}{:02x}".format(*color) for color in (ORANGE, BLUE, GREEN, VERMILION, SKY))
 
@@ -25,7 +25,7 @@ def pet_sheet(
         notes: below each picture.
     """
     side = max(max(trimap.shape) for trimap in trimaps)
-    rows = [[_on_paper(image, side) for image in images], [_on_paper(trimap_picture(t), side) for t in trimaps]]
+    rows = [[_on_paper(image, side) for image in images], [_on_paper(trimap_image(t), side) for t in trimaps]]
     return picture_grid(rows, titles, ["image", "trimap"], [notes, [""] * len(notes)])
 
 

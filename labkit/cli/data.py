@@ -30,7 +30,7 @@ def data_get(
     `labkit data get --data dataset/mine --from FOLDER --mask-values 0,38,75` (FOLDER holds images/ and masks/)
     """
     from labkit.data import get_pets
-    from labkit.data.classes import parse_values, stored_classes
+    from labkit.data.classes import TABLE, parse_values
 
     options = {name: parse_values(text) for name, text in (("mask_values", mask_values), ("ignore", ignore)) if text}
     if source is not None:
@@ -38,10 +38,13 @@ def data_get(
     pets = get_pets(data, source, **options | ({"orientation": orientation} if orientation else {}))
     kind = "images, groups" if pets.classes else "pets, breeds"
     typer.echo(f"{pets.label}: {len(pets)} {kind}: {len(pets.breeds)}, in {pets.folder}")
-    table = stored_classes(pets)
-    typer.echo(table.to_string(index=False))
-    if (table["class"] == "(ignored)").any():
-        typer.echo("(ignored) counts in neither loss nor score; --mask-values with all values would make it a class")
+    if (table := pets.folder / "annotations" / TABLE).is_file():
+        import pandas as pd
+
+        held = pd.read_csv(table, dtype={"value": str}).to_string(index=False)
+        typer.echo(held)
+        if "(ignored)" in held:
+            typer.echo("(ignored) counts in neither loss nor score; name all values (--mask-values) to make it a class")
 
 
 @data_app.command("check")
@@ -55,13 +58,13 @@ def data_check(data: Data = "sample") -> None:
 
     pets = open_pets(data)
     report = check_pets(pets, lambda items: bar(items, "checking", len(pets)))
-    typer.echo(f"{pets.label}: {report.images} images in {pets.folder}")
+    typer.echo(f"{pets.label}: {len(pets)} images in {pets.folder}")
     typer.echo(f"trimaps without a pet: {len(report.empty)} {', '.join(report.empty)}".rstrip())
     typer.echo(f"called .jpg but another format (read all the same): {len(report.not_jpeg)}")
     for problem in report.problems:
         typer.echo(f"problem: {problem}", err=True)
     if report.problems:
-        raise LabError(f"{pets.folder}: {len(report.problems)} problems, named above; get the data again")
+        raise LabError(f"{pets.folder}: {len(report.problems)} problem{'s' * (len(report.problems) > 1)}, named above")
     fits = [fitting_orientations(pets.image_path(i), pets.trimap_path(i)) for i in range(len(pets))]
     if unsure := [pet.name for pet, found in zip(pets.items, fits, strict=True) if len(found) == 2]:
         typer.echo(

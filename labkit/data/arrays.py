@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from PIL import Image
 
-from labkit.data.images import why_missing
+from labkit.data.images import in_threads
 from labkit.data.pets import Pets
 from labkit.errors import LabError
 from labkit.files import PARTIAL, cache_folders, home
@@ -48,25 +47,24 @@ def resize_trimap(trimap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] = iter) -> Arrays:
     """The data set as arrays of `size` x `size` pixels, built on first use and memory-mapped from then on.
 
-    The two files `<fingerprint>-<size>.npy` and `<fingerprint>-<size>-trimaps.npy` lie in `dataset/cache`
-    (or, where that cannot be written, in the machine's temporary folder). They are written whole, under a
-    lock, so that any number of processes may ask at once.
+    The two files lie in `dataset/cache` (or, where that cannot be written, in the machine's temporary folder). They are
+    written whole, under a lock, so that any number of processes may ask at once.
 
-    Args:
-        pets: the data set; every image that it lists is read.
-        size: height and width in pixels; images are squashed to it.
-        progress: wraps the indices while the arrays are built, such as `tqdm`.
+    `progress` wraps the indices while the arrays are built, such as `tqdm`.
 
     Raises:
         LabError: an image or trimap is missing or damaged, or the two differ in size; the disk is full.
     """
-    folder = _cache_folder()
-    stem = f"{_state(pets)}-{size}"
-    image_file, trimap_file = folder / f"{stem}.npy", folder / f"{stem}-trimaps.npy"
-    with FileLock(folder / f"{stem}.lock"):
-        if not (image_file.exists() and trimap_file.exists()):
-            _build(pets, size, image_file, trimap_file, progress)
-    return Arrays(_mapped(image_file, (len(pets), size, size, 3)), _mapped(trimap_file, (len(pets), size, size)))
+    # an exchanged image makes a new array file, and so do other classes, against which masks are checked
+    files = [(name, *((file.st_size, file.st_mtime_ns) for file in pair)) for name, *pair in pets.files()]
+    state = hashlib.sha256(repr((pets.classes, files)).encode()).hexdigest()[:16]
+    stem = _cache_folder() / f"{state}-{size}"
+    paths = {stem.with_name(f"{stem.name}.npy"): (3,), stem.with_name(f"{stem.name}-trimaps.npy"): ()}
+    shapes = {path: (len(pets), size, size, *channels) for path, channels in paths.items()}
+    with FileLock(f"{stem}.lock"):
+        if not all(path.exists() for path in shapes):
+            _build(pets, size, shapes, progress)
+    return Arrays(*(_mapped(path, shape) for path, shape in shapes.items()))
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -88,40 +86,31 @@ def _created(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _build(pets: Pets, size: int, image_file: Path, trimap_file: Path, progress) -> None:
-    prefix = f"{PARTIAL}{image_file.stem}-"
-    for killed in image_file.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
+def _build(pets: Pets, size: int, shapes: dict[Path, tuple[int, ...]], progress) -> None:
+    target = next(iter(shapes))
+    prefix = f"{PARTIAL}{target.stem}-"
+    for killed in target.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
         shutil.rmtree(killed, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=image_file.parent, prefix=prefix) as building:
-        parts = [Path(building) / "images.npy", Path(building) / "trimaps.npy"]
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as building:
         try:
-            images, trimaps = (
-                _created(parts[0], (len(pets), size, size, 3)),
-                _created(parts[1], (len(pets), size, size)),
-            )
+            images, trimaps = (_created(Path(building) / path.name, shape) for path, shape in shapes.items())
         except OSError as error:
             raise LabError(
-                f"{image_file}: {len(pets) * size * size * 4 / 2**20:,.0f} MiB are needed for the arrays, and they "
+                f"{target}: {len(pets) * size * size * 4 / 2**20:,.0f} MiB are needed for the arrays, and they "
                 f"cannot be written ({error.strerror}); free the disk or choose a smaller image_size"
             ) from None
 
         def decode(index: int) -> None:
-            image, trimap = pets.image(index), pets.trimap(index)
-            if image.shape[:2] != trimap.shape:
-                raise LabError(
-                    f"{pets.image_path(index)}: the image is {image.shape[1]}x{image.shape[0]} pixels, its trimap "
-                    f"{trimap.shape[1]}x{trimap.shape[0]}; fetch both again"
-                )
+            image, trimap = pets.pair(index)
             images[index] = resize_image(image, (size, size))
             trimaps[index] = resize_trimap(trimap, (size, size))
 
-        # threads, because Pillow decodes and resizes outside Python's lock
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in progress(pool.map(decode, range(len(pets)))):
-                pass
-        for array, part, target in zip((images, trimaps), parts, (image_file, trimap_file), strict=True):
-            array.flush()
-            os.replace(part, target)
+        for _ in progress(in_threads(decode, range(len(pets)))):
+            pass
+        images.flush()
+        trimaps.flush()
+        for path in shapes:
+            os.replace(Path(building) / path.name, path)
 
 
 def _cache_folder() -> Path:
@@ -133,19 +122,3 @@ def _cache_folder() -> Path:
         if os.access(folder, os.W_OK):
             return folder
     raise LabError(f"{folder}: cannot be written; set TMPDIR to a folder with space for the array file")
-
-
-def _state(pets: Pets) -> str:
-    """A digest of names, file sizes and change times, so that an exchanged image makes a new array file.
-
-    The classes count too, because the masks' values are checked against them.
-    """
-    digest = hashlib.sha256("\n".join(pets.classes).encode())
-    for index, pet in enumerate(pets.items):
-        for path in (pets.image_path(index), pets.trimap_path(index)):
-            try:
-                found = path.stat()
-            except FileNotFoundError:
-                raise LabError(f"{path}: {why_missing(path)}") from None
-            digest.update(f"{pet.name} {found.st_size} {found.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]

@@ -1,8 +1,8 @@
 """Augmentation: one sampling grid an image, applied to image and mask alike, and color as arithmetic.
 
-Flips, affine maps, crops and elastic deformation only move pixels. Each is a map from where a pixel of the
-result lies to where it is taken from, so all of them compose into one grid; the image is read through it
-bilinearly, the trimap by nearest neighbor. The two cannot get out of step.
+Flips, affine maps, crops and elastic deformation are maps from where a pixel of the result lies to where it is taken
+from, so all of them compose into one grid. The image is read through it bilinearly, the trimap by nearest neighbor;
+the two cannot get out of step.
 """
 
 import math
@@ -21,10 +21,7 @@ GRAY = (0.299, 0.587, 0.114)
 
 
 class Augment(BaseModel):
-    """What is done to training images; every default is "nothing".
-
-    Probabilities are per image. Color strengths s draw a factor from [1 - s, 1 + s].
-    """
+    """What is done to training images; probabilities are per image, color strengths s draw from [1 - s, 1 + s]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -50,11 +47,7 @@ class Augment(BaseModel):
     outside: Literal["reflection", "border", "zeros"] = "reflection"
     """What lies outside the image (and its trimap) when a map looks there."""
     redraw: Annotated[int, Field(ge=0, le=100)] = 0
-    """How many times at most an image is drawn anew, colors included, while its mask has no foreground.
-
-    It shifts the classes' shares, and an image whose mask is empty from the start is drawn in vain: see
-    `BatchTransform.redraws`, which counts.
-    """
+    """How many times at most an image is drawn anew while its mask has no foreground, which shifts the classes."""
 
 
 def draws(seed: int, epoch: int, indices: Tensor, count: int, attempt: int = 0) -> Tensor:
@@ -70,14 +63,8 @@ def draws(seed: int, epoch: int, indices: Tensor, count: int, attempt: int = 0) 
 def spatial_matrices(augment: Augment, u: Tensor) -> Tensor:
     """Flip, affine map and crop as one matrix an image: from a place in the result to its source.
 
-    Places are in [-1, 1] x [-1, 1], x to the right, y down, the image's corners at +-1.
-
-    Args:
-        augment: what may happen.
-        u: uniform numbers `[B, 12]`.
-
-    Returns:
-        `float32 [B, 2, 3]`.
+    Places are in [-1, 1] x [-1, 1], x to the right, y down, the image's corners at +-1. The uniform numbers `u`
+    `[B, 12]` say what happens; the result is `float32 [B, 2, 3]`.
     """
     flip_x = 1 - 2 * (u[:, 0] < augment.horizontal_flip).double()
     flip_y = 1 - 2 * (u[:, 1] < augment.vertical_flip).double()
@@ -105,16 +92,9 @@ def spatial_matrices(augment: Augment, u: Tensor) -> Tensor:
 def elastic_displacement(noise: Tensor, alpha: float, sigma: float) -> Tensor:
     """A smooth random displacement of each pixel, after torchvision's `ElasticTransform`.
 
-    Uniform noise in [-1, 1] is blurred by a Gaussian of `sigma` pixels and multiplied by `alpha / side`, in
-    units of half the side. (For alpha 30 and sigma 5 that is half a pixel: see notebook 01.)
-
-    Args:
-        noise: uniform numbers in [0, 1), `[B, 2, S, S]`.
-        alpha: strength.
-        sigma: standard deviation of the blur, in pixels.
-
-    Returns:
-        `[B, S, S, 2]`, in the units of `spatial_matrices`.
+    Uniform `noise` `[B, 2, S, S]` in [0, 1) becomes noise in [-1, 1], is blurred by a Gaussian of `sigma` pixels and
+    multiplied by `alpha / side`: `[B, S, S, 2]` in the units of `spatial_matrices`. For alpha 30 and sigma 5 that is
+    half a pixel.
     """
     side = noise.shape[-1]
     radius = int(8 * sigma + 1) // 2
@@ -192,26 +172,13 @@ def augment_batch(
     size: int | None = None,
     attempt: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Augment a whole batch on its device.
+    """Augment images `float [B, 3, S, S]` in [0, 1] and trimaps `uint8 [B, S, S]`, a whole batch on its device.
 
-    Args:
-        images: `float [B, 3, S, S]` in [0, 1].
-        trimaps: `uint8 [B, S, S]`.
-        augment: what may happen.
-        seed: the recipe's seed.
-        epoch: counts from 1.
-        indices: `int64 [B]`, which images these are.
-        size: side of the result in pixels; None keeps S.
-        attempt: 0, or how many times these images have been drawn before in this epoch.
-
-    Returns:
-        Images `[B, 3, size, size]` and trimaps `[B, size, size]`.
+    `indices` `int64 [B]` says which images these are, `attempt` how many times they have been drawn before in this
+    epoch; `size` is the side of the result in pixels, None keeps S.
     """
     grid = sampling_grid(augment, seed, epoch, indices, size or images.shape[-1], images.device, attempt)
-    images, trimaps = (
-        sample_images(images, grid, augment.outside),
-        sample_trimaps(trimaps, grid, augment.outside),
-    )
+    images, trimaps = sample_images(images, grid, augment.outside), sample_trimaps(trimaps, grid, augment.outside)
     if augment.brightness or augment.contrast or augment.saturation:
         images = color(images, augment, draws(seed + 1_000_003, epoch, indices, 3, attempt))
     return images, trimaps

@@ -1,8 +1,6 @@
 """Which value in the masks is which class: counted over all masks, decided once, and kept as a table."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ImageColor
 
-from labkit.data.images import color_numbers, read_mask
-from labkit.data.pets import Pets
-from labkit.errors import LabError
+from labkit.data.images import color_numbers, in_threads, read_mask
+from labkit.errors import LabError, some_of
 from labkit.metrics import IGNORED
 
 if TYPE_CHECKING:
@@ -45,10 +42,14 @@ class Classes:
 
     def table(self) -> "pd.DataFrame":
         """Value in the source, index in the imported masks, class, and share of all pixels."""
+        import pandas as pd
+
         ignored = sorted(self.pixels.keys() - {*self.values})
         rows = [*zip(self.values, range(len(self.values)), self.names, strict=True)]
         rows += [(value, IGNORED, "(ignored)") for value in ignored]
-        return _table([(_shown(value), *row, self.pixels.get(value, 0)) for value, *row in rows])
+        table = pd.DataFrame(rows, columns=["value", "index", "class"])
+        share = table["value"].map(self.pixels).fillna(0) / sum(self.pixels.values())
+        return table.assign(value=table["value"].map(_shown), share=share.round(6))
 
 
 def find_classes(
@@ -63,19 +64,14 @@ def find_classes(
     before colors. Names are given in that order; where each value (but 255) is below their number, it is the index of
     its name, however rare.
 
-    Args:
-        paths: the masks.
-        names: of the classes, the background first; without any, `background`, `class 1`, ...
-        mask_values: the values of the classes in their order; they overrule all of that.
-        ignore: values that count for nothing.
+    `mask_values`, the values of the classes in their order, overrule all of that; those of `ignore` count for nothing.
 
     Raises:
         LabError: a mask cannot be read, a value is neither a class nor ignored, or classes and names differ in number.
     """
     import pandas as pd  # half a second that training need not wait for
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
-        found = pd.concat(list(pool.map(_count, paths)), ignore_index=True)
+    found = pd.concat(list(in_threads(_count, paths)), ignore_index=True)
     by_index = bool(found["indexed"].all() and (found.groupby("value")["color"].nunique() == 1).all())
     if not by_index or min([*mask_values, *ignore, 0]) < 0:  # who names colors means colors
         by_index, found["value"] = False, found["apart"]
@@ -95,48 +91,30 @@ def find_classes(
         black = set(found.loc[found["color"] == 0, "value"])
         values = sorted(classes, key=lambda value: (value not in black, value != 0, -sums["edge"][value]))[:1]
         values += [value for value in classes if value not in values]
-    listed = [f"{_shown(v)} ({n:,} pixels)" for v, n in sums["pixels"].sort_values(ascending=False)[:8].items()]
-    listed = ", ".join(listed) + (f" and {len(sums) - 8} more" if len(sums) > 8 else "")
+    listed = [f"{_shown(v)} ({n:,} pixels)" for v, n in sums["pixels"].sort_values(ascending=False).items()]
+    listed = f"the masks hold {some_of(listed, 8)}"
     if odd:
         worst = max(odd, key=lambda value: sums["pixels"][value])
         path = found.loc[found.loc[found["value"] == worst, "pixels"].idxmax(), "path"]
-        why = (
-            "are not named" if mask_values else "have below 1 in 10,000 pixels or only thin lines, as lossy files leave"
-        )
+        rare = "have below 1 in 10,000 pixels or only thin lines, as lossy files leave"
         raise LabError(
-            f"{path}: holds {_shown(worst)}, one of {len(odd)} values that {why}; the masks hold {listed}; export them "
-            "without loss, or set each pixel to its nearest true value and save as PNG, or name all classes "
-            f"(--mask-values 0,1) and what counts for nothing (--ignore {_shown(odd[0])})"
+            f"{path}: holds {_shown(worst)}, one of {len(odd)} values that {'are not named' if mask_values else rare}; "
+            f"{listed}; export them without loss, or set each pixel to its nearest true value and save as PNG, or name "
+            f"all classes (--mask-values 0,1) and what counts for nothing (--ignore {_shown(odd[0])})"
         )
     if not 2 <= len(values) <= IGNORED or len({*values, *ignore}) < len(values) + len(ignore):
-        raise LabError(f"{paths[0]}: the masks hold {listed}; name 2 to 255 classes, and no value twice")
+        raise LabError(f"{paths[0]}: {listed}; name 2 to 255 classes, and no value twice")
     if names and len(names) != len(values):
         raise LabError(
-            f"classes.txt: {len(names)} names for {len(values)} classes; the masks hold {listed}; name each class, or "
-            "say which values they are (--mask-values 0,38,75)"
+            f"classes.txt: {len(names)} names for {len(values)} classes; {listed}; name each class, or say which "
+            "values they are (--mask-values 0,38,75)"
         )
     names = tuple(names) or ("background", *(f"class {index}" for index in range(1, len(values))))
     return Classes(names, tuple(values), by_index, sums["pixels"].to_dict())
 
 
-def stored_classes(pets: Pets) -> "pd.DataFrame":
-    """The table that was kept at import; without one, the values in `trimaps/` with their shares."""
-    import pandas as pd
-
-    if (kept := pets.folder / "annotations" / TABLE).is_file():
-        return pd.read_csv(kept, dtype={"value": str})
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counts = sum(pool.map(lambda i: np.bincount(pets.trimap(i).ravel(), minlength=256), range(len(pets))))
-    names = dict(enumerate(pets.classes or ("", "pet", "background", "border")))
-    return _table([(i, i, names.get(i, "(ignored)"), n) for i, n in enumerate(counts.tolist()) if n])
-
-
 def parse_values(text: str) -> tuple[int, ...]:
-    """Values as a user writes them, `0,38,75` or `0,#ff0000`, as numbers (see `read_mask`).
-
-    Raises:
-        LabError: one is neither.
-    """
+    """Values as a user writes them, `0,38,75` or `0,#ff0000`, as numbers (see `read_mask`)."""
     try:
         words = [word.strip() for word in text.split(",")]
         colors = [(int(word),) * 3 if word.isdecimal() else ImageColor.getrgb(word)[:3] for word in words]
@@ -147,13 +125,6 @@ def parse_values(text: str) -> tuple[int, ...]:
 
 def _shown(value: int) -> str:
     return str(value) if value >= 0 else f"#{-value:06x}"
-
-
-def _table(rows: list[tuple]) -> "pd.DataFrame":
-    import pandas as pd
-
-    table = pd.DataFrame(rows, columns=["value", "index", "class", "share"])
-    return table.assign(share=(table["share"] / table["share"].sum()).round(6))
 
 
 def _told_apart(values: np.ndarray, colors: np.ndarray | None) -> np.ndarray:

@@ -3,40 +3,35 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from labkit.data.classes import TABLE, find_classes
-from labkit.data.images import read_image
+from labkit.data.images import check_sizes, in_threads, read_image
 from labkit.data.pets import PARTS
 from labkit.errors import LabError
 
-IMAGES, MASKS = ("images", "imgs"), ("masks",)
+TEST_SHARE, VALID_SHARE = 0.3, 0.1
 
 
-def split_inside_groups(
-    groups: Sequence[str], seed: int = 0, test_share: float = 0.3, valid_share: float = 0.1
-) -> dict[str, np.ndarray]:
+def split_inside_groups(groups: Sequence[str], seed: int = 0) -> dict[str, np.ndarray]:
     """Split every group by itself, so that each is on both sides: `train`, `valid` and `test` -> indices.
 
-    A group of n images gives round(n * test_share) of them to the test, at least one and never all when n is 2 or
-    more; `valid_share` is of all images. Images of one group are alike, so what is learned of a group in training
-    helps in its test: such a test says nothing about new groups.
+    A group of n >= 2 images gives round(0.3 n) of them to the test, at least one and never all; a tenth of all images
+    is for validation. Images of one group are alike, so such a test says nothing about new groups.
 
     Raises:
-        LabError: the shares leave nothing for training, or there are too few images for three parts.
+        LabError: there are too few images for three parts.
     """
-    _check_shares(test_share, valid_share)
     labels, parts, seen, given = np.asarray(groups), {part: [] for part in PARTS}, 0, 0
     for rank, group in enumerate(sorted(set(groups))):
         members = np.random.default_rng([seed, rank]).permutation(np.flatnonzero(labels == group))
-        tests = min(max(1, round(len(members) * test_share)), len(members) - 1)
+        tests = min(max(1, round(len(members) * TEST_SHARE)), len(members) - 1)
         # rounded over all groups so far: in small groups alone every share would round to nothing
         seen += len(members)
-        valids = min(max(0, round(seen * valid_share) - given), len(members) - tests - 1)
+        valids = min(max(0, round(seen * VALID_SHARE) - given), len(members) - tests - 1)
         given += valids
         cuts = [len(members) - tests - valids, len(members) - tests]
         for part, chosen in zip(PARTS, np.split(members, cuts), strict=True):
@@ -45,41 +40,26 @@ def split_inside_groups(
         most = Counter(groups[i] for i in parts["train"]).most_common(1)[0][0]
         parts["valid"].append(next(i for i in parts["train"] if groups[i] == most))
         parts["train"].remove(parts["valid"][0])
-    return _as_indices(parts, f"{len(labels)} images in {len(set(groups))} groups")
+    if not all(parts.values()):
+        raise LabError(f"{len(labels)} images in {len(set(groups))} groups: too few for {', '.join(PARTS)}; add images")
+    return {part: np.array(sorted(indices), dtype=np.int64) for part, indices in parts.items()}
 
 
-def split_by_group(
-    groups: Sequence[str], seed: int = 0, test_share: float = 0.3, valid_share: float = 0.1
-) -> dict[str, np.ndarray]:
+def split_by_group(groups: Sequence[str], seed: int = 0) -> dict[str, np.ndarray]:
     """Deal out whole groups, so that none is on two sides: `train`, `valid` and `test` -> indices.
 
-    The shares are of the groups, not of their images, and each part gets at least one group.
+    0.3 of the groups (not of their images) are for the test, 0.1 for validation, at least one for each.
 
     Raises:
-        LabError: the shares leave nothing for training, or there are fewer than 3 groups.
+        LabError: there are fewer than 3 groups.
     """
-    _check_shares(test_share, valid_share)
     names = sorted(set(groups))
     if len(names) < 3:
         raise LabError(f"{len(names)} groups ({', '.join(names)}): a split by group needs at least 3; add groups")
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    tests = min(max(1, round(len(names) * test_share)), len(names) - 2)
-    valids = min(max(1, round(len(names) * valid_share)), len(names) - tests - 1)
-    dealt = {"test": order[:tests], "valid": order[tests : tests + valids], "train": order[tests + valids :]}
+    tests, valids = max(1, round(len(names) * TEST_SHARE)), max(1, round(len(names) * VALID_SHARE))
+    dealt = {"train": order[tests + valids :], "valid": order[tests : tests + valids], "test": order[:tests]}
     return {part: np.flatnonzero(np.isin(np.asarray(groups), dealt[part])) for part in PARTS}
-
-
-def _check_shares(test_share: float, valid_share: float) -> None:
-    if not (test_share > 0 and valid_share > 0 and test_share + valid_share < 1):
-        raise LabError(
-            f"shares: {test_share} for the test and {valid_share} for validation; both above 0, below 1 together"
-        )
-
-
-def _as_indices(parts: dict[str, list[int]], what: str) -> dict[str, np.ndarray]:
-    if hollow := [part for part, indices in parts.items() if not indices]:
-        raise LabError(f"{what}: too few for {', '.join(PARTS)}, nothing is left for {hollow[0]}; add images")
-    return {part: np.array(sorted(indices), dtype=np.int64) for part, indices in parts.items()}
 
 
 def folders(top: Path, names: Iterable[str]) -> list[Path]:
@@ -89,19 +69,13 @@ def folders(top: Path, names: Iterable[str]) -> list[Path]:
     return sorted(seen, key=lambda p: (len(p.parts), p))
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder by name, whatever they end in; hidden ones are passed over, others refused."""
-    files = sorted(folder.glob("[!.]*"))
-    for path in files:
-        if path.is_dir() or path.suffix.lower() not in Image.registered_extensions():
-            read_image(path)  # says what it is, if no image
-    return files
-
-
 def find_groups(folder: Path) -> tuple[Path, Path] | None:
     """The folders of images (`images/` or `imgs/`) and of masks (`masks/`) beside each other, if any."""
-    pairs = ((images, masks) for masks in folders(folder, MASKS) for images in folders(masks.parent, IMAGES))
-    return next((pair for pair in pairs if pair[0].parent == pair[1].parent), None)
+    for masks in folders(folder, ["masks"]):
+        for images in folders(masks.parent, ["images", "imgs"]):
+            if images.parent == masks.parent:
+                return images, masks
+    return None
 
 
 def list_groups(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
@@ -119,56 +93,57 @@ def list_groups(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
     if groups and loose:
         raise LabError(f"{loose[0]}: lies in no group; move it into the folder of its group")
     for group in sorted(groups) or [""]:
-        files, mask_of = image_files(images / group), {}
-        for path in image_files(masks / group):
-            if (other := mask_of.setdefault(path.stem.removesuffix("_mask"), path)) != path:
-                raise LabError(f"{path}: {other.name} is a mask of the same image; keep one of them")
-        if not files and not mask_of:
+        image_of, mask_of = _by_stem(images / group), _by_stem(masks / group, "_mask")
+        if not image_of and not mask_of:
             raise LabError(f"{images / group}: the group is empty; delete its folder or add its images")
-        if alone := sorted(mask_of.keys() - {path.stem for path in files}):
-            raise LabError(f"{mask_of[alone[0]]}: the mask has no image in {images / group}; add it or delete both")
-        for path in files:
-            if path.stem not in mask_of:
-                raise LabError(f"{path}: the image has no mask {masks / group / path.stem}.png; add it or delete both")
-            name = "_".join((re.sub(r"[^\w.-]", "-", group or "all"), re.sub(r"[^\w-]|_", "-", path.stem)))
+        for stem, path in (image_of | mask_of).items():
+            if stem not in mask_of:
+                raise LabError(f"{path}: the image has no mask {masks / group / stem}.png; add it or delete both")
+            if stem not in image_of:
+                raise LabError(f"{path}: the mask has no image in {images / group}; add it or delete both")
+        for stem, path in image_of.items():
+            name = "_".join((re.sub(r"[^\w.-]", "-", group or "all"), re.sub(r"[^\w-]|_", "-", stem)))
             if name in found:
                 raise LabError(f"{path}: would be called {name!r}, and so would {found[name][0]}; rename one of them")
-            found[name] = (path, mask_of[path.stem])
+            found[name] = (path, mask_of[stem])
     return found
+
+
+def _by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
+    """The image files in a folder, whatever they end in; hidden ones are passed over, others refused."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.glob("[!.]*")):
+        if path.is_dir() or path.suffix.lower() not in Image.registered_extensions():
+            read_image(path)  # says what it is, if no image
+        if (other := files.setdefault(path.stem.removesuffix(suffix), path)) != path:
+            raise LabError(f"{path}: {other.name} has the same name but for the ending; keep one of them")
+    return files
 
 
 def write_groups(
     files: dict[str, tuple[Path, Path]],
     annotations: Path,
-    names: Sequence[str] = (),
-    mask_values: Sequence[int] = (),
-    ignore: Sequence[int] = (),
-    seed: int = 0,
-    test_share: float = 0.3,
-    valid_share: float = 0.1,
+    names: Sequence[str],
+    mask_values: Sequence[int],
+    ignore: Sequence[int],
 ) -> None:
     """Write masks, classes, lists and splits of the images of `list_groups`; see `labkit.data.get_pets`."""
     images = list(files)
     groups = [name.rpartition("_")[0] for name in images]
     ranks = {group: rank for rank, group in enumerate(sorted(set(groups)), start=1)}
-    families = {"inside-groups": split_inside_groups(groups, seed, test_share, valid_share)}
+    families = {"inside-groups": split_inside_groups(groups)}
     if len(ranks) > 2:
-        families["by-group"] = split_by_group(groups, seed, test_share, valid_share)
+        families["by-group"] = split_by_group(groups)
     official = families.get("by-group", families["inside-groups"])
     classes = find_classes([mask for _, mask in files.values()], names, mask_values, ignore)
     (annotations / "trimaps").mkdir(parents=True)
 
     def write(name: str) -> None:
-        mask, image = classes.mask(files[name][1]), read_image(*files[name])
-        if image.shape[:2] != mask.shape:
-            raise LabError(
-                f"{files[name][0]}: the image is {image.shape[1]}x{image.shape[0]} pixels, its mask "
-                f"{mask.shape[1]}x{mask.shape[0]}; bring both to one size"
-            )
+        mask = classes.mask(files[name][1])
+        check_sizes(files[name][0], read_image(*files[name]), mask)
         Image.fromarray(mask).save(annotations / "trimaps" / f"{name}.png", format="PNG")
 
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
-        list(pool.map(write, files))
+    list(in_threads(write, files))
     lines = [f"{name} {ranks[group]} 1 {ranks[group]}" for name, group in zip(images, groups, strict=True)]
     lists = {"list": lines, "classes": classes.names, "test": [lines[i] for i in official["test"]]}
     lists["trainval"] = [lines[i] for i in np.sort(np.concatenate([official["train"], official["valid"]]))]

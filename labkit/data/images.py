@@ -1,6 +1,8 @@
 """One image file, trimap file or mask file as an array, whatever kind of file it really is."""
 
 import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,19 @@ FOREIGN = {  # how files begin that are no images here -> what they are
 }
 
 
+def in_threads(function: Callable, items: Iterable) -> Iterator:
+    """`function` of each item, in their order; in threads, because Pillow decodes outside Python's lock."""
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(function, items)
+
+
 def read_image(path: Path, trimap: Path | None = None, orientation: str = "stored") -> np.ndarray:
     """Read an image file of any kind that Pillow knows as RGB, `uint8 [H, W, 3]`.
 
-    What matters is the content, not the ending: PNG, GIF, palette, gray, CMYK and deep files come out as RGB. Deep gray
-    is scaled by its own range: integers and floats by the smallest of 8, 10, 12, 14 and 16 bits that holds the highest
-    value, floats up to 1 by 255. Negative values, values above 65535 and NaN are refused.
-
-    An image alone is turned as its EXIF tag says. With a `trimap` (or mask) it is turned if only then the two agree in
-    size; where size cannot tell, `orientation` decides: `stored` (pixels as `Image.open` gives them) or `exif`.
+    Deep gray is scaled by its own range: integers and floats by the smallest of 8, 10, 12, 14 and 16 bits that holds
+    the highest value, floats up to 1 by 255. An image alone is turned as its EXIF tag says. With a `trimap` (or mask)
+    it is turned if only then the two agree in size; where size cannot tell, `orientation` decides: `stored` (pixels as
+    the file has them) or `exif`.
 
     Raises:
         LabError: the file is missing, damaged or no image, or its values cannot be scaled.
@@ -61,28 +67,33 @@ def fitting_orientations(path: Path, trimap: Path) -> list[str]:
 
 
 def read_trimap(path: Path, classes: int = 0) -> np.ndarray:
-    """Read a trimap, `uint8 [H, W]`, and check that it has no value but 1, 2 and 3.
-
-    With `classes` it is a mask of class indices, whose values are 0 to classes - 1, and 255 for ignored pixels.
+    """Read a trimap with the values 1, 2 and 3, or a mask of `classes` class indices and 255, `uint8 [H, W]`.
 
     Raises:
         LabError: the file is missing or damaged, or has other values.
     """
     trimap = np.asarray(_opened(path)[0])
-    found = np.unique(trimap)
-    allowed = (*range(classes), IGNORED) if classes else TRIMAP_VALUES
-    wrong = found if trimap.ndim != 2 else found[~np.isin(found, allowed)]
-    if wrong.size and classes:
-        raise LabError(
-            f"{path}: a mask of {classes} classes holds one channel with the values 0 to {classes - 1} and 255, "
-            f"found {wrong[:8].tolist()}; mend the mask or annotations/classes.txt"
+    allowed = np.isin(trimap, (*range(classes), IGNORED) if classes else TRIMAP_VALUES)
+    if trimap.ndim != 2 or not allowed.all():
+        expected, remedy = (
+            "a trimap holds one channel with the values 1, 2 and 3",
+            ("put masks of other values into masks/ beside images/, and let `labkit data get --from` take both"),
         )
-    if wrong.size:
-        raise LabError(
-            f"{path}: a trimap holds one channel with the values 1, 2 and 3, found {found[:8].tolist()}; put masks of "
-            "other values into masks/ beside images/, and let `labkit data get --from` take both"
-        )
+        if classes:
+            expected = f"a mask of {classes} classes holds one channel with the values 0 to {classes - 1} and 255"
+            remedy = "mend the mask or annotations/classes.txt"
+        found = np.unique(trimap[~allowed] if trimap.ndim == 2 else trimap)[:8].tolist()
+        raise LabError(f"{path}: {expected}, found {found}; {remedy}")
     return trimap.astype(np.uint8)
+
+
+def check_sizes(path: Path, image: np.ndarray, mask: np.ndarray) -> None:
+    """Refuse an image whose mask or trimap has another size; `path` is the image's."""
+    if image.shape[:2] != mask.shape:
+        (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
+        raise LabError(
+            f"{path}: the image is {width}x{height} pixels, its mask {mask_width}x{mask_height}; bring both to one size"
+        )
 
 
 def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Getting the data onto disk: fetched by torchvision, or taken from an archive or folder; whole or nothing."""
+"""Getting data onto disk: fetched by torchvision, or taken from an archive or folder; whole or nothing."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +15,7 @@ from labkit.data.groups import find_groups, folders, list_groups, write_groups
 from labkit.data.images import fitting_orientations, read_image
 from labkit.data.pets import DRAWN, Pets, data_root, open_pets, read_classes, read_list
 from labkit.errors import LabError
+from labkit.files import PARTIAL
 
 LAYOUT = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
@@ -23,19 +24,11 @@ LISTS = ("list.txt", "trainval.txt", "test.txt")
 def get_pets(data: str | Path = "pets", source: str | Path | None = None, **options) -> Pets:
     """Put a data set where `open_pets(data)` finds it; what is there already stays as it is.
 
-    A source holds the official layout, or images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, each
-    with the files or with folders of groups, which take the place of breeds (see `list_groups`). `find_classes` says
-    which value in the masks is which class; `classes.txt` beside the folders may name them, the background first.
-    Images of one's own get the split `inside-groups` (`split_inside_groups`) and, of 3 groups and more, `by-group`
-    (`split_by_group`); the last is the official one, too.
-
     Args:
         data: `sample` or `slides` (which come with labkit), `pets` (fetched by torchvision with its checksums), or a
             folder to import into.
         source: take the data from this archive, this folder, or this folder with the two official archives in it.
-        options: of the import: `orientation` (`stored` or `exif`) of images whose EXIF turn size cannot judge, and
-            `say`, which takes the sentence that counts and names them; of one's own images also `mask_values` and
-            `ignore` (see `find_classes`), `seed`, `test_share` and `valid_share` (see `split_inside_groups`).
+        options: of `import_pets`.
 
     Raises:
         LabError: there are other data already, or the source is missing, damaged, incomplete or ambiguous. Nothing is
@@ -44,28 +37,24 @@ def get_pets(data: str | Path = "pets", source: str | Path | None = None, **opti
     root = data_root(data)
     if options and source is None:
         raise LabError(f"{', '.join(options)}: only for data that are taken from somewhere (--from)")
-    if str(data) in DRAWN:
-        if source is not None:
-            raise LabError(f"{data}: comes with labkit; import {source} into `pets` or a folder of your own")
-        return open_pets(data)
-    if (root / LAYOUT).exists():
-        pets = open_pets(data)
-        if source is not None:
-            raise LabError(f"{root / LAYOUT}: {len(pets)} images are there already; delete that folder to replace them")
-        return pets
+    if str(data) in DRAWN and source is not None:
+        raise LabError(f"{data}: comes with labkit; import {source} into `pets` or a folder of your own")
+    if (root / LAYOUT).exists() and source is not None:
+        there = len(open_pets(data))
+        raise LabError(f"{root / LAYOUT}: {there} images are there already; delete that folder to replace them")
     if source is not None:
         import_pets(Path(source).expanduser(), root, **options)
-    elif str(data) == "pets":
-        fetch_pets(root)
-    return open_pets(data)  # of a folder of the user's own there is nothing to get, but it must be readable
+    elif str(data) == "pets" and not (root / LAYOUT).exists():
+        _fetch_pets(root)
+    return open_pets(data)
 
 
-def fetch_pets(root: Path) -> None:
+def _fetch_pets(root: Path) -> None:
     """Download the official archives (about 800 MB) through torchvision, which checks them, and unpack them."""
     from torchvision.datasets import OxfordIIITPet
 
     # one folder for all attempts: an archive that was fetched whole is not fetched again
-    waiting = root.with_name(f".{root.name}-fetching")
+    waiting = root.with_name(f"{PARTIAL}{root.name}-fetching")
     try:
         OxfordIIITPet(waiting, split="trainval", target_types="segmentation", download=True)
     except (OSError, RuntimeError) as error:
@@ -78,9 +67,23 @@ def fetch_pets(root: Path) -> None:
 
 
 def import_pets(
-    source: Path, root: Path, orientation: str = "stored", say: Callable[[str], object] = warnings.warn, **options
+    source: Path,
+    root: Path,
+    orientation: str = "stored",
+    mask_values: Sequence[int] = (),
+    ignore: Sequence[int] = (),
+    say: Callable[[str], object] = warnings.warn,
 ) -> None:
-    """Take a data set out of an archive or folder into `<root>/oxford-iiit-pet`, in one piece; see `get_pets`."""
+    """Take a data set out of an archive or folder into `<root>/oxford-iiit-pet`, in one piece.
+
+    The source holds the official layout, or images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, each
+    with the files or with folders of groups, which take the place of breeds (see `list_groups`). `classes.txt` beside
+    the folders may name the classes in the masks, the background first. Images of one's own get the split
+    `inside-groups` and, of 3 groups and more, `by-group`; the last is the official one, too.
+
+    `orientation` (`stored` or `exif`) is for images whose EXIF turn size cannot judge; `say` takes the sentence that
+    counts and names them. `mask_values` and `ignore` are those of `find_classes`.
+    """
     if orientation not in ("stored", "exif"):
         raise LabError(f"--orientation {orientation}: choose stored or exif")
     if not source.exists():
@@ -89,23 +92,25 @@ def import_pets(
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".importing-") as work:
             unpacked, chosen = Path(work) / "unpacked", Path(work) / LAYOUT
-            for archive in [source] if source.is_file() else _official_archives(source):
-                unpack(archive, unpacked)
-            folder, carry = (unpacked, os.replace) if unpacked.exists() else (source, shutil.copyfile)
-            if annotations := find_layout(folder):
-                if options:
-                    raise LabError(f"{source}: is in the official layout, which has no use for {', '.join(options)}")
-                files = _take_annotations(annotations, chosen / "annotations", carry)
+            pair = [source / "images.tar.gz", source / "annotations.tar.gz"]  # as they are fetched
+            archives = [source] if source.is_file() else pair if all(path.is_file() for path in pair) else []
+            for archive in archives:
+                _unpack(archive, unpacked)
+            folder = unpacked if archives else source
+            if annotations := next(filter(_holds_lists, folders(folder, ["annotations"])), None):
+                if mask_values or ignore:
+                    raise LabError(f"{source}: is in the official layout, which has no use for values of masks")
+                files = _take_annotations(annotations, chosen / "annotations")
             elif pair := find_groups(folder):
                 files, names = list_groups(*pair), pair[0].parent / "classes.txt"
                 names = read_classes(names) if names.is_file() else ()
-                write_groups(files, chosen / "annotations", names, **options)
+                write_groups(files, chosen / "annotations", names, mask_values, ignore)
             else:
                 raise LabError(
                     f"{source}: no folder there holds images/ and annotations/ with {', '.join(LISTS)}, nor images/ "
                     "and masks/ with files of the same names, flat or in folders of groups; it is another data set"
                 )
-            _take_images(files, chosen / "images", orientation, say, carry)
+            _take_images(files, chosen / "images", orientation, say)
             os.replace(chosen, root / LAYOUT)
     except OSError as error:
         raise LabError(
@@ -114,41 +119,34 @@ def import_pets(
         ) from None
 
 
-def unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar (of any compression) or zip archive; nothing may land outside `target`."""
-    target.mkdir(parents=True, exist_ok=True)
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack a tar (of any compression) or zip archive; both libraries let nothing land outside `target`."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
-                for entry in file.infolist():
-                    if Path(entry.filename).is_absolute() or ".." in Path(entry.filename).parts:
-                        raise LabError(f"{archive}: {entry.filename!r} would land outside the target; do not trust it")
-                    if entry.flag_bits & 1:
-                        raise LabError(f"{archive}: needs a password; unpack it yourself and name the folder")
                 file.extractall(target)
         else:
             with tarfile.open(archive) as file:
                 file.extractall(target, filter="data")
-    except LabError:
-        raise
     except tarfile.FilterError as error:
         raise LabError(f"{archive}: a file would land outside the target ({error}); do not trust it") from None
     except Exception as error:  # of tarfile, zipfile and every decompressor
         if getattr(error, "errno", None):
             raise  # the disk's fault
+        if "encrypted" in str(error):
+            raise LabError(f"{archive}: needs a password; unpack it yourself and name the folder") from None
         raise LabError(
             f"{archive}: is damaged, cut off, or packed in a way that is not read here "
             f"({str(error).partition(':')[0]}); copy it again, or unpack it yourself and name the folder"
         ) from None
 
 
-def find_layout(folder: Path) -> Path | None:
-    """The folder `annotations/` below `folder` that holds the official lists, if any."""
-    return next((p for p in folders(folder, ["annotations"]) if all((p / name).is_file() for name in LISTS)), None)
+def _holds_lists(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in LISTS)
 
 
-def _take_annotations(annotations: Path, target: Path, carry: Callable) -> dict[str, tuple[Path, Path]]:
-    """Take the lists and the listed trimaps; name -> image, where it is, and trimap, where it then is."""
+def _take_annotations(annotations: Path, target: Path) -> dict[str, tuple[Path, Path]]:
+    """Copy the lists and the listed trimaps; returns name -> image and trimap."""
     top = annotations.parent
     if top.name == annotations.name:  # a copy with annotations/annotations and images/images
         top = top.parent
@@ -157,13 +155,10 @@ def _take_annotations(annotations: Path, target: Path, carry: Callable) -> dict[
     image_of, trimap_of = _listed(images, names, ".jpg"), _listed(annotations / "trimaps", names, ".png")
     (target / "trimaps").mkdir(parents=True)
     for name in names:
-        carry(trimap_of[name], target / "trimaps" / f"{name}.png")
-    for path in sorted(annotations.glob("*")):
-        if path.suffix in (".txt", ".csv") or path.name == "README":
-            shutil.copyfile(path, target / path.name)
-    if (annotations / "splits").is_dir():
-        shutil.copytree(annotations / "splits", target / "splits")
-    return {name: (image_of[name], target / "trimaps" / f"{name}.png") for name in names}
+        shutil.copyfile(trimap_of[name], target / "trimaps" / f"{name}.png")
+    others = shutil.ignore_patterns("trimaps", "xmls", ".*")
+    shutil.copytree(annotations, target, ignore=others, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    return {name: (image_of[name], trimap_of[name]) for name in names}
 
 
 def _listed(folder: Path, names: list[str], ending: str) -> dict[str, Path]:
@@ -178,24 +173,19 @@ def _listed(folder: Path, names: list[str], ending: str) -> dict[str, Path]:
     return files
 
 
-def _take_images(files: dict[str, tuple[Path, Path]], target: Path, orientation: str, say: Callable, carry: Callable):
-    """Take the images; one whose EXIF turn size cannot judge is written anew without it, so that all readers agree."""
+def _take_images(files: dict[str, tuple[Path, Path]], target: Path, orientation: str, say: Callable) -> None:
+    """Copy the images; one whose EXIF turn size cannot judge is written anew without it, so that all readers agree."""
     target.mkdir()
     fits = {name: fitting_orientations(*pair) for name, pair in files.items()}
     unsure = [name for name, found in fits.items() if len(found) == 2]
     for name, (image, mask) in files.items():
-        if len(fits[name]) == 2:  # as PNG, which changes no pixel
+        if name in unsure:  # as PNG, which changes no pixel
             Image.fromarray(read_image(image, mask, orientation)).save(target / f"{name}.jpg", format="PNG")
         else:
-            carry(image, target / f"{name}.jpg")
+            shutil.copyfile(image, target / f"{name}.jpg")
     if unsure:
         say(
             f"{len(unsure)} of {len(files)} images have an EXIF turn, and size cannot tell whether their masks do: "
             f"{', '.join(unsure)}; taken by --orientation {orientation} (stored, the default: pixels as the file has "
             f"them; exif: turned); {list(fits.values()).count(['exif'])} other images fit only when turned"
         )
-
-
-def _official_archives(folder: Path) -> list[Path]:
-    archives = [folder / "images.tar.gz", folder / "annotations.tar.gz"]
-    return archives if all(path.is_file() for path in archives) else []

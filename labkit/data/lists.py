@@ -36,10 +36,10 @@ def read_list(path: Path) -> tuple[Pet, ...]:
     """
     pets = []
     for number, line in _lines(path):
-        fields = line.split()
         try:
-            pet = Pet(_without_ending(fields[0]), int(fields[1]), int(fields[2]))
-        except (IndexError, ValueError):
+            name, class_id, species, *_ = line.split()
+            pet = Pet(_without_ending(name), int(class_id), int(species))
+        except ValueError:
             raise LabError(
                 f"{path}, line {number}: found {line!r}, expected `name class-id species breed-id`"
             ) from None
@@ -59,27 +59,18 @@ def read_names(path: Path) -> list[str]:
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Names of the classes in `classes.txt`: line i names the class index i, the first is the background.
-
-    Raises:
-        LabError: there are fewer than 2 names or more than 255, one is missing, or one stands twice.
-    """
+    """Names of the classes in `classes.txt`: line i names the class index i, the first is the background."""
     names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines())
-    if not 2 <= len(names) <= IGNORED:
-        raise LabError(f"{path}: {len(names)} class names; write the background and 1 to 254 classes, one a line")
-    if "" in names or len(set(names)) < len(names):
+    if not 2 <= len(names) <= IGNORED or "" in names or len(set(names)) < len(names):
         raise LabError(
-            f"{path}: each line names one class index, and no two alike, found {', '.join(map(repr, names))}"
+            f"{path}: found {', '.join(map(repr, names)) or 'nothing'}; write the background and 1 to 254 classes, one "
+            "a line, no two alike"
         )
     return names
 
 
 def shared_names(lists: dict[str, list[str]]) -> list[str]:
-    """Which names stand in two of a split's lists, or twice in one, a sentence each; its tests may share names.
-
-    Args:
-        lists: names in each list, see `Pets.lists`.
-    """
+    """Which names stand in two of a split's lists (see `Pets.lists`), or twice in one; its tests may share names."""
     learned = [name for name in ("train", "valid") if name in lists] or [name for name in lists if name == "trainval"]
     used = learned + [name for name in lists if name.startswith("test")]
     found = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -53,16 +54,10 @@ def batch_indices(indices: np.ndarray, batch_size: int, seed: int | None = None,
 def batch_loader(arrays: Arrays, batches: Sequence[np.ndarray], workers: int = 0) -> DataLoader:
     """A `DataLoader` that yields one `Batch` for each list of indices.
 
-    The array file is memory-mapped, so reading a batch costs about a millisecond and workers seldom pay;
-    their number changes nothing in what comes out.
+    Reading a batch from the mapped file costs about a millisecond, so workers seldom pay; they change no result.
     """
-    return DataLoader(
-        ArrayRows(arrays),
-        sampler=batches,
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-    )
+    pin_memory = torch.cuda.is_available()
+    return DataLoader(ArrayRows(arrays), sampler=batches, batch_size=None, num_workers=workers, pin_memory=pin_memory)
 
 
 @dataclass
@@ -70,27 +65,16 @@ class RedrawCount:
     """What `Augment.redraw` has done since the transform was made."""
 
     images: int = 0
-    """Images that were drawn anew, once or several times; an image counts once for each epoch."""
-    draws: int = 0
-    """Drawings that this took, besides the first of each image."""
+    """Images that were drawn anew; an image counts once for each epoch."""
     given_up: int = 0
-    """Images whose mask was still empty after the last drawing; that drawing is used."""
+    """Of them, those whose mask was still empty after the last drawing, which is used."""
 
 
 class BatchTransform:
-    """Turns a `Batch` into what a network takes: normalized images and class-index masks.
+    """Turns a `Batch` into what a network takes: normalized images and class-index masks, on the device.
 
-    `redraws` counts what `Augment.redraw` has done.
-
-    Args:
-        pets: the data set, for species and breeds.
-        target: a key of `TARGETS`.
-        mean: per channel, for images in [0, 1].
-        std: per channel, likewise.
-        device: where images and masks shall lie.
-
-    Raises:
-        LabError: the target is unknown, or not made from what the data hold.
+    `target` is a key of `TARGETS`; mean and std are per channel, for images in [0, 1]. `redraws` counts what
+    `Augment.redraw` has done. LabError: the target is unknown, or not made from what the data hold.
     """
 
     def __init__(self, pets: Pets, target: str, mean: Sequence[float], std: Sequence[float], device="cpu"):
@@ -103,44 +87,27 @@ class BatchTransform:
     def __call__(
         self, batch: Batch, augment: Augment | None = None, seed=0, epoch=0, size=None
     ) -> tuple[Tensor, Tensor]:
-        """Images `float32 [B, 3, size, size]` and masks `int64 [B, size, size]` on the device.
+        """Images `float32 [B, 3, size, size]` and masks `int64 [B, size, size]`; `size` may differ from the arrays'.
 
-        With `augment` the batch goes through `augment_batch`; `size` other than the arrays' also resizes.
-        With `augment.redraw` an image whose mask then has no foreground is augmented anew, from its own numbers
-        for each attempt, so that the other images of its batch change nothing.
+        With `augment.redraw` an image whose mask has no foreground is augmented anew, from its own numbers for each
+        attempt, so that the other images of its batch change nothing.
         """
         raw_images = images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         raw_trimaps = trimaps = batch.trimaps.to(self.device, non_blocking=True)
-        if augment is not None or (size or images.shape[-1]) != images.shape[-1]:
-            images, trimaps = augment_batch(
-                images,
-                trimaps,
-                augment or Augment(),
-                seed=seed,
-                epoch=epoch,
-                indices=batch.indices,
-                size=size,
-            )
+        redraw = 0 if augment is None else augment.redraw
+        augmented = partial(augment_batch, augment=augment or Augment(), seed=seed, epoch=epoch, size=size)
+        if augment is not None or size not in (None, images.shape[-1]):
+            images, trimaps = augmented(images, trimaps, indices=batch.indices)
         masks = self._masks(trimaps, batch.indices)
-        for attempt in range(1, augment.redraw + 1 if augment is not None else 0):
+        for attempt in range(1, redraw + 1):
             empty = torch.nonzero(~has_foreground(masks))[:, 0]
             if len(empty) == 0:
                 break
             indices = batch.indices[empty.cpu()]
-            images[empty], trimaps = augment_batch(
-                raw_images[empty],
-                raw_trimaps[empty],
-                augment,
-                seed=seed,
-                epoch=epoch,
-                indices=indices,
-                size=size,
-                attempt=attempt,
-            )
+            images[empty], trimaps = augmented(raw_images[empty], raw_trimaps[empty], indices=indices, attempt=attempt)
             masks[empty] = self._masks(trimaps, indices)
-            self.redraws.draws += len(empty)
             self.redraws.images += len(empty) if attempt == 1 else 0
-            if attempt == augment.redraw:
+            if attempt == redraw:
                 self.redraws.given_up += int((~has_foreground(masks[empty])).sum())
         return images.sub_(self.mean).div_(self.std), masks  # in place: they are this call's own
 

@@ -1,6 +1,7 @@
 """The pets on disk: the official folder layout, its lists and splits, one image and one trimap at a time."""
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.data.images import read_image, read_trimap, why_missing
+from labkit.data.images import check_sizes, read_image, read_trimap, why_missing
 from labkit.data.lists import Pet, read_classes, read_list, read_names, shared_names
 from labkit.data.sample import SHA256 as DRAWN
 from labkit.data.sample import unpacked
@@ -23,10 +24,8 @@ PARTS = ("train", "valid", "test")
 class Pets:
     """A data set in the official layout: `images/<name>.jpg`, `annotations/trimaps/<name>.png`, lists.
 
-    With `annotations/classes.txt`, the files in `trimaps/` hold class indices instead: 0 = background, 255 = ignored.
-
-    `items` are the lines of `annotations/list.txt` in their order; every "index" elsewhere in the lab
-    is an index into it.
+    `items` are the lines of `annotations/list.txt`; every "index" elsewhere is an index into it. With
+    `annotations/classes.txt`, the files in `trimaps/` hold class indices instead: 0 = background, 255 = ignored.
     """
 
     label: str
@@ -50,11 +49,7 @@ class Pets:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the class indices 0, 1, ... in the masks; empty where `trimaps/` holds trimaps.
-
-        Raises:
-            LabError: `annotations/classes.txt` is damaged.
-        """
+        """Names of the class indices 0, 1, ... in the masks; empty where `trimaps/` holds trimaps."""
         path = self.folder / "annotations" / "classes.txt"
         return read_classes(path) if path.is_file() else ()
 
@@ -71,8 +66,15 @@ class Pets:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all names and file sizes: the same on every machine that holds the same files."""
-        files = [f"{p.name} {_size(self.image_path(i))} {_size(self.trimap_path(i))}" for i, p in enumerate(self.items)]
-        return _digest([*files, *self.classes])
+        files = [f"{name} {image.st_size} {trimap.st_size}" for name, image, trimap in self.files()]
+        return hashlib.sha256("\n".join([*files, *self.classes]).encode()).hexdigest()[:16]
+
+    def files(self) -> list[tuple[str, os.stat_result, os.stat_result]]:
+        """Name, image file and trimap file of each item, as `os.stat` knows them now."""
+        try:
+            return [(p.name, self.image_path(i).stat(), self.trimap_path(i).stat()) for i, p in enumerate(self.items)]
+        except FileNotFoundError as error:
+            raise LabError(f"{error.filename}: {why_missing(Path(error.filename))}") from None
 
     def image_path(self, index: int) -> Path:
         """The image's file; it is called `.jpg` whatever it really is."""
@@ -89,6 +91,12 @@ class Pets:
     def trimap(self, index: int) -> np.ndarray:
         """The raw trimap as `uint8 [H, W]`: 1 = pet, 2 = background, 3 = border; or class indices (see `classes`)."""
         return read_trimap(self.trimap_path(index), len(self.classes))
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and trimap; LabError when they differ in size."""
+        image, trimap = self.image(index), self.trimap(index)
+        check_sizes(self.image_path(index), image, trimap)
+        return image, trimap
 
     def is_empty(self, trimap: np.ndarray) -> bool:
         """Whether a raw trimap (or mask of class indices) shows nothing but background (and ignored pixels)."""
@@ -107,27 +115,24 @@ class Pets:
         parts = self.parts(family)
         if part not in parts:
             raise LabError(f"split {family!r} has no part {part!r}; it has {', '.join(parts) or 'no list at all'}")
-        if missing := [name for name in parts[part] if name not in self.indices]:
+        names, split = parts[part], f"split {family}/{part}"
+        known = [self.indices[name] for name in names if name in self.indices]
+        if not known:
+            raise LabError(f"{self.folder}, {split}: names no image of list.txt; put names of its images into the list")
+        if missing := [name for name in names if name not in self.indices]:
             warnings.warn(
-                f"split {family}/{part}: {len(missing)} of {len(parts[part])} names are not in {self.label} and are "
-                f"left out: {', '.join(missing)}",
+                f"{split}: {len(missing)} of {len(names)} names are not in list.txt and are left out: "
+                f"{', '.join(missing)}",
                 stacklevel=2,
             )
-        known = [self.indices[name] for name in parts[part] if name in self.indices]
-        if not known:
-            raise LabError(
-                f"split {family}/{part} has no image in {self.folder}; put names of its images into the list"
-            )
         if shared := shared_names(self.lists(family)):
-            raise LabError(f"{self.folder}, split {family}: {shared[0]}; keep each name in one list, once")
+            raise LabError(f"{self.folder}, split {family}: {'; '.join(shared)}; keep each name in one list, once")
         return np.array(known, dtype=np.int64)
 
     def families(self) -> list[str]:
         """Names of the splits that these data have, `official` first."""
-        return [
-            "official",
-            *sorted(p.name for p in (self.folder / "annotations" / "splits").glob("*") if p.is_dir()),
-        ]
+        splits = self.folder / "annotations" / "splits"
+        return ["official", *sorted(path.name for path in splits.glob("*") if path.is_dir())]
 
     def lists(self, family: str = "official") -> dict[str, list[str]]:
         """The names in each list file of a split, whether there is an image or not; `val.txt` is `valid`.
@@ -157,9 +162,8 @@ def open_pets(data: str | Path = "sample") -> Pets:
     """Open a data set by name or folder.
 
     Args:
-        data: `"sample"` (drawn pets, unpacked on first use), `"slides"` (drawn microscope slides, likewise),
-            `"pets"` (the real data in `dataset/pets`), or a folder in the official layout, or one that holds such a
-            folder called `oxford-iiit-pet`.
+        data: `sample` (drawn pets) or `slides` (drawn microscope slides), unpacked on first use; `pets` (the real data
+            in `dataset/pets`); a folder in the official layout, or one that holds it as `oxford-iiit-pet`.
 
     Raises:
         LabError: there are no such data, or their lists are damaged.
@@ -169,21 +173,10 @@ def open_pets(data: str | Path = "sample") -> Pets:
     if not (folder / "annotations").is_dir() or not (folder / "images").is_dir():
         hint = "`labkit data get --data pets` fetches them" if str(data) == "pets" else "name a folder that holds both"
         raise LabError(f"{folder}: no images/ and annotations/ there; {hint}")
-    label = str(data) if str(data) in (*DRAWN, "pets") else (folder if folder == root else root).resolve().name
+    label = str(data) if str(data) in (*DRAWN, "pets") else root.resolve().name
     return Pets(label=label, folder=folder, items=read_list(folder / "annotations" / "list.txt"))
 
 
 def data_root(data: str | Path) -> Path:
     """The folder that a data name stands for: `dataset/sample`, `slides`, `pets` there, or the path itself."""
     return home() / "dataset" / str(data) if str(data) in (*DRAWN, "pets") else Path(data).expanduser()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        raise LabError(f"{path}: {why_missing(path)}") from None
-
-
-def _digest(lines) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -36,7 +36,11 @@ def unpacked(name: str) -> Path:
     roots = [folder / name for folder in (home() / "dataset", *cache_folders())]
     if there := next((root for root in roots if _is_there(root, name)), None):
         return there
-    content, reasons = _read_archive(name), []
+    archive, reasons = ARCHIVES / f"{name}.tar", []
+    content = archive.read_bytes() if archive.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != SHA256[name]:
+        found = f"damaged ({len(content):,} bytes, not those of its checksum)" if content else "not there"
+        raise LabError(f"{archive}: the archive is {found}; `git checkout` it or install labkit again")
     for root in roots:
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
@@ -68,15 +72,6 @@ def _is_there(root: Path, name: str) -> bool:
     return bool(found)
 
 
-def _read_archive(name: str) -> bytes:
-    archive = ARCHIVES / f"{name}.tar"
-    content = archive.read_bytes() if archive.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != SHA256[name]:
-        found = f"damaged ({len(content):,} bytes, not those of its checksum)" if content else "not there"
-        raise LabError(f"{archive}: the archive is {found}; `git checkout` it or install labkit again")
-    return content
-
-
 def _unpack(name: str, content: bytes, root: Path) -> None:
     prefix = f"{PARTIAL}{name}-"
     for killed in root.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
@@ -86,10 +81,10 @@ def _unpack(name: str, content: bytes, root: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             archive.extractall(fresh, filter="data")
         if name == "slides":  # they are drawn in groups, and brought into the layout as anybody's would be
-            from labkit.data.importing import get_pets
+            from labkit.data.importing import import_pets
 
-            get_pets(Path(work) / "layout", fresh)
             fresh = Path(work) / "layout"
+            import_pets(Path(work) / name, fresh)
         (fresh / MARKER).write_text(SHA256[name] + "\n", encoding="utf-8")
         if root.is_dir():  # empty: Windows renames onto no folder
             root.rmdir()

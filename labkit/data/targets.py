@@ -35,11 +35,7 @@ TARGETS = {
 
 
 def class_names(target: str, pets: Pets) -> tuple[str, ...]:
-    """Names of a target's classes; for `breed`, background and the breeds of the data; for `mask`, the data's own.
-
-    Raises:
-        LabError: there is no such target, or the data have not what it is made from.
-    """
+    """Names of a target's classes; LabError when there is no such target or the data have not what it is made from."""
     if target not in TARGETS:
         raise LabError(f"no target {target!r}; choose one of {', '.join(TARGETS)}")
     if (target == "mask") != bool(pets.classes):
@@ -49,8 +45,7 @@ def class_names(target: str, pets: Pets) -> tuple[str, ...]:
     if target == "mask":
         return pets.classes
     if target == "breed":
-        highest = max(pets.breeds)
-        return ("background", *(pets.breeds.get(i, f"(no breed {i})") for i in range(1, highest + 1)))
+        return ("background", *(pets.breeds.get(i, f"(no breed {i})") for i in range(1, max(pets.breeds) + 1)))
     return TARGETS[target].classes
 
 
@@ -62,17 +57,14 @@ def has_foreground(masks: Tensor) -> Tensor:
 def mask_from_trimap(
     trimap: Tensor, target: str, species: Tensor | None = None, class_id: Tensor | None = None
 ) -> Tensor:
-    """Class indices of a batch of raw trimaps.
+    """Class indices `int64 [B, H, W]`, 255 = ignored, of a batch of raw trimaps.
 
     Args:
-        trimap: integers `[B, H, W]`: 1 = pet, 2 = background, 3 = border; 0 (outside the picture) is background.
-            For the target `mask`, class indices, 0 = background, 255 = ignored.
+        trimap: integers `[B, H, W]`: 1 = pet, 2 = background, 3 = border; 0 (outside the image) is background.
+            For the target `mask`, class indices.
         target: a key of `TARGETS`.
         species: `int64 [B]`, 1 = cat, 2 = dog; for the target `species`.
         class_id: `int64 [B]`, the breed from 1; for the target `breed`.
-
-    Returns:
-        `int64 [B, H, W]`, 255 = ignored.
     """
     pet, border = trimap == 1, trimap == 3
     match target:

@@ -80,6 +80,12 @@ def test_a_value_in_an_inner_table_leaves_the_others_of_that_table():
     assert changed.training == recipe.training
 
 
+def test_another_size_lets_go_of_the_mean_of_a_resolved_recipe():
+    resolved = load_recipe("default").changed(data={"mean": (0.5,) * 3, "std": (0.2,) * 3})
+    assert with_values(resolved, {"training.seed": 1}, "here").data.mean == (0.5,) * 3
+    assert with_values(resolved, {"data.image_size": 64}, "here").data.mean is None
+
+
 def test_a_longer_list_renames_no_run(written):
     names = []
     for seeds in ("[0, 1]", "[7, 1, 0]"):
@@ -374,10 +380,11 @@ def test_a_killed_workers_job_is_done_by_another_to_the_same_bits(
 
 
 @pytest.mark.slow
-def test_a_notebook_trains_and_stays_with_its_run(shell, written, tiny_root, lab_home, tmp_path):
+def test_a_notebook_trains_and_stays_with_its_run(shell, written, tiny_root, tmp_path, monkeypatch):
     path = written('recipe = "small"\n[values]\n"training.seed" = [3]\n')
-    chapters = lab_home / "notebooks"
-    chapters.is_symlink() or chapters.symlink_to(ROOT / "notebooks")
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "lab"))
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "notebooks").symlink_to(ROOT / "notebooks")
     run = tmp_path / "out" / "small-seed=3"
     run.mkdir(parents=True)
     words = ["sweep", path, "--data", tiny_root, "--out", run.parent, "--workers", 1, "--notebook", "--device", "cpu"]

@@ -254,7 +254,7 @@ def test_masks_of_several_classes_are_palette_images_of_their_indices(tiny_pets,
         with Image.open(target) as image:
             assert image.mode == "P"
             np.testing.assert_array_equal(np.asarray(image), expected)
-            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), painting.mask_picture(expected))
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), painting.mask_image(expected))
     with pytest.raises(LabError, match="several classes"):
         list(analysis.predict_files(predictor, files, tmp_path / "shares", probabilities=True))
     assert not (tmp_path / "shares").exists()

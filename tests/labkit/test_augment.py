@@ -389,7 +389,7 @@ def test_image_is_drawn_until_its_mask_shows_something(corners, redraw):
         assert torch.equal(masks[index], mask.long())
     attempts = [attempt for _, _, attempt in expected]
     empty = sum(not mask.any() for _, mask, _ in expected)
-    assert counted == RedrawCount(sum(a > 0 for a in attempts), sum(attempts), empty if redraw else 0)
+    assert counted == RedrawCount(sum(a > 0 for a in attempts), empty if redraw else 0)
 
 
 def test_crops_of_a_corner_are_mostly_empty_without_redraw_and_hardly_with_it(corners):
@@ -402,7 +402,7 @@ def test_empty_mask_is_given_up_after_the_bound_and_counted(corners):
     empty = next(i for i, pet in enumerate(corners.items) if pet.name == "B_4")
     _, masks, counted = prepared(corners, [empty], 7)
     assert not masks.any()
-    assert counted == RedrawCount(images=1, draws=7, given_up=1)
+    assert counted == RedrawCount(images=1, given_up=1)
 
 
 def test_counts_add_up_over_batches(corners):
@@ -444,7 +444,7 @@ def test_ignored_pixels_are_no_foreground(tiny_pets):
     batch = next(iter(batch_loader(load_arrays(tiny_pets, 32), [np.array([3])])))
     ring = batch._replace(trimaps=torch.where(batch.trimaps == 1, 3, batch.trimaps))
     prepare(ring, Augment(redraw=2), seed=1, epoch=1)
-    assert prepare.redraws == RedrawCount(images=1, draws=2, given_up=1)
+    assert prepare.redraws == RedrawCount(images=1, given_up=1)
     prepare(batch, Augment(redraw=2), seed=1, epoch=1)
     assert prepare.redraws.images == 1
 

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from labkit import analysis, data, painting, workbook
+from labkit import analysis, data, painting
+from labkit.browser import Browser
 from labkit.browser.browser import SIDE
 from labkit.training import fit, parse_recipe
 
@@ -29,7 +30,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def browser():
     pets = data.open_pets("sample")
     run = analysis.open_run(analysis.committed_weights("sample"))
-    return workbook.Browser(analysis.load_predictor(run, "cpu", "float32"), pets, pets.split("test")[:6])
+    return Browser(analysis.load_predictor(run, "cpu", "float32"), pets, pets.split("test")[:6])
 
 
 def test_the_dice_shown_is_that_of_the_evaluation(browser):
@@ -78,7 +79,7 @@ precision = "float32"
 def class_browser(tiny_pets, tmp_path):
     fit(parse_recipe(SPECIES, "a test"), tiny_pets, tmp_path / "run", device="cpu")
     predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
-    return workbook.Browser(predictor, tiny_pets, tiny_pets.split("test"))
+    return Browser(predictor, tiny_pets, tiny_pets.split("test"))
 
 
 def shown_pictures(browser) -> list[np.ndarray]:
@@ -124,7 +125,7 @@ def test_ignored_pixels_are_no_mistakes_in_the_browser(tiny_pets, tmp_path):
     recipe = parse_recipe(SPECIES, "a test").changed(data={"target": "border_ignored"})
     fit(recipe, tiny_pets, tmp_path / "run", device="cpu")
     predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
-    browser = workbook.Browser(predictor, tiny_pets, tiny_pets.split("test"))
+    browser = Browser(predictor, tiny_pets, tiny_pets.split("test"))
     browser.threshold.value = 0.02  # all is called pet
     image = browser.arrays.images[browser.indices[0]]
     border = browser.arrays.trimaps[browser.indices[0]] == 3

@@ -13,7 +13,6 @@ from labkit.data import get_pets, open_pets, read_image
 from labkit.data.images import fitting_orientations
 from labkit.errors import LabError
 from tests.conftest import draw_pets
-from tests.labkit.test_cli import shell  # noqa: F401
 
 RAMP = np.arange(0, 256, 3).repeat(8).reshape(-1, 16)[:40].astype(np.float64)  # 0 to 237
 RAMP[-1, -1] = 255
@@ -198,7 +197,7 @@ def test_images_without_a_turn_are_copied_byte_by_byte_and_nothing_is_said(tmp_p
     ]
 
 
-def test_the_check_counts_what_size_cannot_judge_and_another_word_is_refused(shell, tmp_path):  # noqa: F811
+def test_the_check_counts_what_size_cannot_judge_and_another_word_is_refused(shell, tmp_path):
     _, tags = turned_source(tmp_path / "source", "official")
     folder = tmp_path / "source" / "oxford-iiit-pet"
     status, out, err = shell("data", "check", "--data", folder)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from course.variants import VARIANTS
+from course import VARIANTS
 from labkit.models import NETWORKS, PatchUNet, build_model
 from labkit.training import LOSSES, Recipe, build_network, build_optimizer, build_schedule, parse_recipe, train_step
 from labkit.training.optimizers import Muon, orthogonalized

@@ -60,6 +60,13 @@ def test_rates_grow_by_one_factor_and_the_first_loss_is_that_of_a_training(tiny_
     assert again == sweep
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
+def test_the_recipes_schedule_does_not_move_the_rates(schedule, tiny_pets):
+    what = recipe(training={"schedule": schedule, "optimizer": "sgd"})
+    sweep = find_learning_rate(what, tiny_pets, "cpu", lowest=1e-5, highest=1e-1, steps=10)
+    assert (sweep.rates[0], sweep.rates[-1]) == pytest.approx((1e-5, 1e-1))
+
+
 def test_it_ends_when_the_loss_bursts(tiny_pets):
     """With plain gradient descent and rates up to 10,000 the network is torn apart on the way."""
     wild = recipe(training={"optimizer": "sgd", "loss": "bce"})
