@@ -22,15 +22,8 @@ LEDGER = ".labkit-written"
 """Names the files of its folder that labkit wrote, as `sha256sum` does: a file changed since is the user's."""
 RUN_MARK = ".labkit-run"
 RUN_LOCK = ".labkit-lock"
-RUN_FILES = (
-    "recipe.toml",
-    "environment.json",
-    "history.csv",
-    "steps.csv",
-    "best.safetensors",
-    "last.pt",
-    "result.json",
-)
+RUN_FILES = ("recipe.toml", "environment.json", "history.csv", "steps.csv", "result.json")
+RUN_FILES += ("best.safetensors", "last.pt")
 EVALUATION_FILES = ("summary.json", "images.csv", "classes.csv", "confusion.csv")
 PARTIAL = ".labkit-partial-"
 """Begins the names of temporary files, which a killed process may leave behind."""
@@ -59,7 +52,7 @@ def cannot_write(path: Path, error: OSError) -> LabError:
     in_the_way = "a file lies where a folder is needed, choose another folder"
     remedy = {
         errno.ENOSPC: "free the disk or choose a folder on another one",
-        errno.EDQUOT: "free some of your quota or choose a folder on another disk",
+        errno.EDQUOT: "free some of your quota or choose another disk",
         errno.EROFS: "choose a folder on a disk that can be written",
         errno.EEXIST: in_the_way,
         errno.ENOTDIR: in_the_way,
@@ -80,11 +73,7 @@ def is_ours(path: Path) -> bool:
 
 
 def check_targets(targets: Iterable[Path], inputs: Iterable[Path] = (), option: str = "--out") -> None:
-    """Refuse targets before the first of them is written.
-
-    Raises:
-        LabError: a target is an input, two targets are one file, or a file is there that labkit has not written.
-    """
+    """Refuse (LabError), before any is written, a target that is an input or another target, or not labkit's."""
     sources, seen = {_identity(path) for path in inputs}, set()
     for target in targets:
         identity = _identity(target)
@@ -108,8 +97,7 @@ def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> 
     """Open a file (`wb` or `w`) that appears under `path` only when it is complete and on disk; its folder is made.
 
     A temporary file in the same folder is written, flushed to disk, noted in the folder's ledger, and renamed on
-    leaving the block. After an exception the old file is untouched and nothing is left behind. `replace` replaces the
-    file that is there, whoever wrote it.
+    leaving the block. After an exception the old file is untouched. `replace` replaces it whoever wrote it.
 
     Raises:
         LabError: a file is there that is not labkit's, the folder cannot be written to, or the disk is full.
@@ -147,11 +135,7 @@ def write_text(path: str | Path, text: str, replace: bool = False) -> None:
 
 
 def claim_run_folder(path: Path) -> None:
-    """Make a folder a run folder.
-
-    Raises:
-        LabError: it is none, and holds a file that bears the name of a run's; it cannot be written to.
-    """
+    """Make a folder a run folder; LabError where it is none but holds a file with the name of a run's."""
     names = (*RUN_FILES, RUN_LOCK, "tensorboard", "evaluations")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -168,11 +152,7 @@ def claim_run_folder(path: Path) -> None:
 
 
 def clear_run_folder(path: Path) -> None:
-    """Delete a run's own files, so that another run can begin there; what the user has put beside them stays.
-
-    Raises:
-        LabError: as `claim_run_folder`.
-    """
+    """Delete a run's own files, and nothing that the user has put beside them; errors as in `claim_run_folder`."""
     claim_run_folder(path)
     files = [path / name for name in RUN_FILES] + [*path.glob("tensorboard/events.out.tfevents.*")]
     files += [file for file in path.glob("evaluations/*/*") if file.name in EVALUATION_FILES]

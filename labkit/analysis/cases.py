@@ -32,11 +32,7 @@ def case_masks(
 
 
 def probabilities(predictor: Predictor, pets: Pets, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Foreground probabilities `float32 [N, S, S]` and true masks `int64 [N, S, S]`, for binary targets.
-
-    Raises:
-        LabError: the network has several classes, hence no one foreground.
-    """
+    """Foreground probabilities `float32 [N, S, S]` and true masks `int64 [N, S, S]`; LabError for several classes."""
     if (classes := predictor.recipe.model.classes) > 2:
         raise LabError(f"probabilities: this network tells {classes} classes apart; take a run with one foreground")
     batches = [(foreground_logit(x).sigmoid().cpu(), m.cpu()) for x, m, _ in predict_batches(predictor, pets, indices)]
@@ -63,9 +59,8 @@ def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, rea
 
 def _steps_outside(region: torch.Tensor, reach: int) -> torch.Tensor:
     """Dilations by one pixel, beyond the first, that it takes to reach a pixel outside: 0 inside, `reach` at most."""
-    grown = region[:, None].float()
-    steps = torch.zeros_like(region, dtype=torch.long)
+    grown, steps = region.float(), torch.zeros_like(region, dtype=torch.long)
     for _ in range(reach):
         grown = F.max_pool2d(grown, kernel_size=3, stride=1, padding=1)
-        steps += (grown[:, 0] == 0).long()
+        steps += grown == 0
     return steps

@@ -42,17 +42,12 @@ def evaluate(
     keep: bool = True,
     progress: Progress = iter,
 ) -> Evaluation:
-    """Score a run and keep the result in its folder (nothing is kept for a weights file alone).
+    """Score a run and keep the result in its `evaluation_folder` (nothing is kept for a weights file alone).
 
     Args:
-        run: from `open_run`.
-        pets: the data set.
         split: a part of the recipe's split (`test`), or `<family>/<part>` of another.
         scored_at: `input`, the recipe's square size, or `original`, each image's own size with its own trimap.
-        threshold: probability above which a pixel is foreground; networks of several classes have none.
-        device: `auto`, `cpu`, `cuda` ...
-        precision: `auto`, `float32` or `bfloat16`.
-        keep: write `summary.json`, `images.csv`, `classes.csv` and `confusion.csv` into `evaluation_folder`.
+        threshold: probability above which a pixel is foreground, if there is one foreground.
         progress: wraps the batches, such as `tqdm`.
 
     Raises:
@@ -66,20 +61,14 @@ def evaluate(
     _refuse_trained_images(run, pets, family, part, indices)
     predictor = load_predictor(run, device, precision)
     result = score(predictor, pets, indices, scored_at, threshold, progress)
-    label = {
-        "data": pets.label,
-        "fingerprint": pets.fingerprint,
-        "split": part if family == "official" else f"{family}/{part}",
-        "threshold": threshold,
-        "precision": predictor.precision,
-    }
-    result = result._replace(summary=label | result.summary)
+    name = part if family == "official" else f"{family}/{part}"
+    label = {"data": pets.label, "fingerprint": pets.fingerprint, "split": name, "threshold": threshold}
+    result = result._replace(summary=label | {"precision": predictor.precision} | result.summary)
     if keep and run.is_folder:
         folder, names = evaluation_folder(run, result.summary), predictor.class_names(pets)
-        confusion = pd.DataFrame(result.confusion.numpy(), columns=names)
-        confusion.insert(0, "truth", names, allow_duplicates=True)  # a class may be called "truth"
-        tables = {"images": result.images, "classes": class_table(result.confusion, names), "confusion": confusion}
-        for name, table in tables.items():
+        confusion = pd.DataFrame(result.confusion.numpy(), pd.Index(names, name="truth"), names)
+        tables = {"images": result.images, "classes": class_table(result.confusion, names)}
+        for name, table in (tables | {"confusion": confusion.reset_index(allow_duplicates=True)}).items():
             write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
         write_json(folder / "summary.json", result.summary)
     return result
@@ -100,12 +89,7 @@ def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
 
 
 def score(
-    predictor: Predictor,
-    pets: Pets,
-    indices: np.ndarray,
-    scored_at: str,
-    threshold: float = 0.5,
-    progress: Progress = iter,
+    predictor: Predictor, pets: Pets, indices: np.ndarray, scored_at: str, threshold=0.5, progress: Progress = iter
 ) -> Evaluation:
     """Summary, per-image table and confusion of the images at `indices` (see `evaluate`)."""
     recipe = predictor.recipe
@@ -152,15 +136,10 @@ def score(
 
 
 def class_table(confusion: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:
-    """The pooled scores of every class, background included.
+    """Pooled scores of every class, background included: `class, share` (of the truth)`, dice, iou, precision, recall`.
 
-    Args:
-        confusion: `int64 [C, C]`, rows truth, columns prediction.
-        names: of the C classes.
-
-    Returns:
-        Columns `class, share` (of the true pixels)`, dice, iou, precision, recall`. 0 / 0 is NaN: the recall of a class
-        that no image holds, the Dice of one that is nowhere.
+    The confusion is `int64 [C, C]`, rows truth, columns prediction. 0 / 0 is NaN: the recall of a class that no image
+    holds, the Dice of one that is nowhere.
     """
     counts = metrics.class_counts(confusion)
     both, predicted, true = counts.double().T

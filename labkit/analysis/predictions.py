@@ -37,11 +37,7 @@ class Predictor:
             return self.model(images.contiguous(memory_format=torch.channels_last)).float()
 
     def class_names(self, pets: Pets) -> tuple[str, ...]:
-        """Names of the classes that the network tells apart, background first; two where there is one foreground.
-
-        Raises:
-            LabError: the data have another number of classes than the network was made for.
-        """
+        """Names of the classes, background first; LabError where the data have other classes than the network."""
         names, channels = data.class_names(self.recipe.data.target, pets), self.recipe.model.classes
         if max(channels, 2) != len(names):
             raise LabError(
@@ -82,11 +78,7 @@ def predict_batches(
 
 
 def image_files(named: Iterable[str | Path]) -> list[Path]:
-    """The files of that name, those that match a pattern, and the images in a folder.
-
-    Raises:
-        LabError: there is no such file, nothing matches, or a folder holds no image.
-    """
+    """The files of that name, those that match a pattern, and the images in a folder; LabError where there are none."""
     files: list[Path] = []
     for path in map(Path, named):
         if path.is_dir():
@@ -115,10 +107,7 @@ def predict_files(
     upsampled before the threshold. An image is turned as its EXIF tag says.
 
     Args:
-        predictor: from `load_predictor`.
         images: image files, folders, or patterns.
-        out: the folder; made when missing.
-        threshold: probability above which a pixel is foreground.
         probabilities: write `<name>-probability.png` too, 0 to 255.
         progress: wraps the files, such as `tqdm`.
 
@@ -133,17 +122,15 @@ def predict_files(
     check_targets((out / f"{path.stem}{ending}.png" for path in files for ending in endings), files)
     for path in progress(files):
         logits = predictor.image_logits(read_image(path))[None]
-        mask = predicted_mask(logits, threshold)[0].byte().cpu().numpy()
-        if logits.shape[1] <= 2:
-            results = [Image.fromarray(mask * 255)]
-        else:
-            results = [Image.fromarray(mask)]
-            results[0].putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
+        mask = predicted_mask(logits, threshold)
+        results = [mask if logits.shape[1] > 2 else mask * 255]
         if probabilities:
-            share = foreground_logit(logits).sigmoid()[0] * 255
-            results.append(Image.fromarray(share.round().byte().cpu().numpy()))
+            results.append((foreground_logit(logits).sigmoid() * 255).round())
         targets = [out / f"{path.stem}{ending}.png" for ending in endings]
-        for target, result in zip(targets, results, strict=True):
+        for target, values in zip(targets, results, strict=True):
+            image = Image.fromarray(values[0].byte().cpu().numpy())
+            if logits.shape[1] > 2:
+                image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
             with written_whole(target) as file:
-                result.save(file, format="PNG")
+                image.save(file, format="PNG")
         yield targets[0]

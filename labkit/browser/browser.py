@@ -24,13 +24,8 @@ class Browser(widgets.VBox):
     With one foreground the truth is an outline, the prediction a tint, and a threshold cuts the probabilities. With
     several classes both are tinted in the classes' colors, and there is no threshold. The network sees an image once.
 
-    Args:
-        predictor: from `load_predictor`.
-        pets: the data set.
-        indices: which images, in the order of the slider.
-
-    Raises:
-        LabError: the data have another number of classes than the network.
+    `indices` are those of the images, in the order of the slider. Data with another number of classes than the network
+    raise LabError.
     """
 
     def __init__(self, predictor: Predictor, pets: Pets, indices: np.ndarray):
@@ -55,7 +50,7 @@ class Browser(widgets.VBox):
 
     @property
     def dice(self) -> float:
-        """Dice of the shown image at the shown threshold; the mean over its classes where there are several."""
+        """Dice of the shown image at the shown threshold."""
         return per_image(dice_score, self._counts()[None]).item()
 
     def _draw(self, change: dict | None = None) -> None:
@@ -75,20 +70,16 @@ class Browser(widgets.VBox):
     def _caption(self) -> str:
         pet = self.pets.items[self._index()]
         title = f"<b>{html.escape(pet.name)}</b> ({html.escape(pet.breed)}) &nbsp; Dice <b>{self.dice:.3f}</b>"
+        legend = "<br>left: truth; middle: prediction; right: missed (blue), extra (red)"
         if not self.several_classes:
-            return (
-                f"{title} at threshold {self.threshold.value:.2f}<br>"
-                "left: true outline; middle: prediction; right: missed (blue), extra (red)"
-            )
-        counts, classes = self._counts(), []
-        for name, color, count in zip(self.names[1:], painting.CLASS_COLORS[1:], counts, strict=False):
+            return f"{title} at threshold {self.threshold.value:.2f}{legend}"
+        classes = []
+        for name, color, count in zip(self.names[1:], painting.CLASS_COLORS[1:], self._counts(), strict=False):
             if count[1:].sum() > 0:  # in the prediction or the truth
                 square = f'<span style="padding:0 0.4em;background:#{color.tobytes().hex()}"></span>'
                 classes.append(f"{square} {html.escape(name)} {dice_score(count):.3f}")
-        return (
-            f"{title}, the mean over its classes: {' &nbsp; '.join(classes) or 'background alone'}<br>"
-            "left: truth; middle: prediction; right: missed (blue), extra (red), wrong class (purple)"
-        )
+        scores = " &nbsp; ".join(classes) or "background alone"
+        return f"{title}, the mean over its classes: {scores}{legend}, wrong class (purple)"
 
     def _index(self) -> int:
         return int(self.indices[self.image.value])
