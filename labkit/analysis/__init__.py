@@ -1,5 +1,5 @@
 """Analysis: run folder -> predictions -> tables."""
-# ruff: noqa: F401 (what is imported here is what the package offers)
+
 
 from labkit.analysis.cases import case_masks, error_by_distance, probabilities
 from labkit.analysis.costs import NetworkCosts, latency, module_calls, network_costs
