@@ -1,14 +1,15 @@
 """The networks' stages, for diagrams and tables of costs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from itertools import zip_longest
+from typing import Literal
 
 import pandas as pd
 from torch import nn
 
-from labkit.analysis.costs import Stage, stage_costs
+from labkit.analysis import module_calls
 from labkit.errors import LabError
 from labkit.models.attention_unet import AttentionGate, AttentionUNet, ReportGate
 from labkit.models.blocks import UpBilinear, UpInterpolated, UpTransposed
@@ -24,6 +25,26 @@ UPSAMPLING = {
     UpBilinear: "bilinear interpolation, 1×1 convolution",
     UpInterpolated: "bilinear interpolation",
 }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a network; it takes what the stage before it gave."""
+
+    name: str  # path of its module, such as `decoder.0`
+    channels: int  # of its output
+    scale: int  # 8 where the output's sides are an eighth of the image's
+    kind: str  # what it computes; steps with a box of their own are separated, `max pool; double convolution`
+    skip: str = ""  # name of an earlier stage whose output comes in, too, before the last step
+    join: Literal["first", "last", "sum"] = "first"  # where the skip stands in the concatenation, or that it is added
+    module: str = ""  # path of the module that ends the stage, where its name is not such a path
+
+
+def stage_at(stages: Sequence[Stage], path: str) -> Stage | None:
+    """The stage that the module at a path belongs to; the network itself, path "", ends its last stage."""
+    if not path:
+        return stages[-1]
+    return next((stage for stage in stages if f"{path}.".startswith(f"{stage.module or stage.name}.")), None)
 
 
 @singledispatch
@@ -182,5 +203,33 @@ def _symmetric(decoder: SymmetricDecoder, features: Sequence[Stage], path: str =
 
 
 def stage_table(model: nn.Module, size: int = 128, in_channels: int = 3) -> pd.DataFrame:
-    """What each stage of a network costs for one image `[1, in_channels, size, size]` (see `stage_costs`)."""
-    return stage_costs(model, network_stages(model), size, in_channels)
+    """What each stage costs for one image `[1, in_channels, size, size]`; columns add up to `analysis.network_costs`.
+
+    What a network computes between two stages (poolings, concatenations) counts for the later one.
+
+    Returns:
+        Columns `stage, scale` (`1/8`), `channels, height, width` (of what comes out), `height_in` (of what comes into
+        its module), `parameters, multiply_adds, activation_mib`.
+
+    Raises:
+        LabError: the stages are not known, or the network does not take such an image.
+    """
+    stages, calls = network_stages(model), module_calls(model, size, in_channels)
+    owners = [stage_at(stages, path) for path in calls["path"]]
+    calls.loc[[owner is None for owner in owners], ["height", "height_in"]] = None
+    calls["stage"] = pd.Series([owner and owner.name for owner in owners]).bfill()
+    totals = calls[["multiply_adds", "activation_bytes"]]
+    calls[totals.columns] = totals.diff().fillna(totals)
+    columns = {"height": "last", "height_in": "first"} | dict.fromkeys(totals, "sum")
+    spent = calls.groupby("stage").agg(columns).astype(int)
+    spent.insert(2, "parameters", 0)
+    stage_of = dict(zip(calls["path"], calls["stage"], strict=True))
+    for path, weight in model.named_parameters():  # some belong to modules that are never called
+        owner = stage_at(stages, path)
+        name = owner.name if owner else stage_of[path.rpartition(".")[0]]
+        spent.loc[name, "parameters"] += weight.numel() * weight.requires_grad
+    table = pd.DataFrame({"stage": s.name, "scale": f"1/{s.scale}", "channels": s.channels} for s in stages)
+    table = table.join(spent, on="stage")
+    table.insert(4, "width", table["height"])
+    table["activation_mib"] = table.pop("activation_bytes") / 2**20
+    return table

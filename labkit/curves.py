@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import matplotlib
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from labkit import painting
@@ -28,8 +29,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
     for color in (painting.BLUE, painting.ORANGE, painting.GREEN, painting.VERMILION, painting.PURPLE, painting.SKY)
 )
 COLORS = (BLUE, ORANGE, GREEN, VERMILION)
-RUN_COLORS = (*COLORS, PURPLE, SKY, (0, 0, 0))
-RUN_LINES = ("-", "--", ":")
+RUN_STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=[*COLORS, PURPLE, SKY, (0, 0, 0)])
 RUN_PANELS = {
     "train_loss": "training loss",
     "valid_loss": "validation loss",
@@ -60,33 +60,29 @@ def rate_sweep(sweep: RateSweep) -> Figure:
 def run_curves(runs: Sequence[Run], over: Literal["epochs", "seconds"] = "epochs") -> Figure:
     """Losses, validation Dice and learning rate of several runs together, a color a run; the highest Dice has a dot.
 
-    Args:
-        runs: folders, or weights files that carry a history.
-        over: the horizontal axis; `seconds` are those of the training, validation included.
+    Seconds are those of the training, validation included.
 
     Raises:
         LabError: a run has no history, or there are more runs than can be told apart.
     """
-    if len(runs) > (most := len(RUN_COLORS) * len(RUN_LINES)):
-        raise LabError(f"{len(runs)} runs cannot be told apart; draw {most} at most")
+    if len(runs) > len(RUN_STYLES):
+        raise LabError(f"{len(runs)} runs cannot be told apart; draw {len(RUN_STYLES)} at most")
     names = [run.name for run in runs]
     names = [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
     histories = [run.history() for run in runs]
     long = over == "seconds" and max(history["seconds"].sum() for history in histories) > 300
     figure = new_figure(8.5, 5.2)
     panels = dict(zip(RUN_PANELS, figure.subplots(2, 2, sharex=True).flat, strict=True))
-    for number, (name, history) in enumerate(zip(names, histories, strict=True)):
-        line, color = divmod(number, len(RUN_COLORS))
-        style = {"color": RUN_COLORS[color], "linestyle": RUN_LINES[line], "linewidth": 1.4}
-        x = history["epoch"] if over == "epochs" else history["seconds"].cumsum() / (60 if long else 1)
-        for key, axes in panels.items():
-            axes.plot(x, history[key], label=name, **style)
-        best = history["valid_dice"].idxmax()
-        panels["valid_dice"].plot(x[best], history["valid_dice"][best], "o", color=RUN_COLORS[color], markersize=5)
     for key, axes in panels.items():
         axes.set_title(RUN_PANELS[key], fontsize=10)
+        axes.set_prop_cycle(RUN_STYLES)
         if over == "epochs":
             axes.xaxis.get_major_locator().set_params(integer=True)
+    for name, history in zip(names, histories, strict=True):
+        x = history["epoch"] if over == "epochs" else history["seconds"].cumsum() / (60 if long else 1)
+        lines = {key: axes.plot(x, history[key], label=name, linewidth=1.4)[0] for key, axes in panels.items()}
+        best, style = history["valid_dice"].idxmax(), {"linestyle": "", "color": lines["valid_dice"].get_color()}
+        panels["valid_dice"].plot(x[best], history["valid_dice"][best], marker="o", markersize=5, **style)
     for axes in figure.axes[2:]:
         axes.set_xlabel("epoch" if over == "epochs" else f"{'minutes' if long else 'seconds'} of training")
     columns = max(1, min(len(names), 110 // (max(map(len, names)) + 8)))

@@ -1,7 +1,7 @@
 """Where labkit keeps its files, and how it writes them: whole or not at all, and never over a file of the user's.
 
-labkit replaces or deletes a file only where it is known to have written it: the file lies in a run folder, which
-carries `RUN_MARK`, or its name and checksum stand in `LEDGER` beside it.
+labkit replaces or deletes only files that it wrote: they lie in a run folder, which carries `RUN_MARK`, or their name
+and checksum stand in `LEDGER` beside them.
 """
 
 import errno
@@ -21,20 +21,12 @@ from labkit.errors import LabError
 LEDGER = ".labkit-written"
 """Names the files of its folder that labkit wrote, as `sha256sum` does: a file changed since is the user's."""
 RUN_MARK = ".labkit-run"
-"""Marks a run folder: what bears there the name of a run's file is labkit's to replace."""
 RUN_LOCK = ".labkit-lock"
-RUN_FILES = (
-    "recipe.toml",
-    "environment.json",
-    "history.csv",
-    "steps.csv",
-    "best.safetensors",
-    "last.pt",
-    "result.json",
-)
+RUN_FILES = ("recipe.toml", "environment.json", "history.csv", "steps.csv", "result.json")
+RUN_FILES += ("best.safetensors", "last.pt")
 EVALUATION_FILES = ("summary.json", "images.csv", "classes.csv", "confusion.csv")
 PARTIAL = ".labkit-partial-"
-"""How temporary files begin that a killed process may leave behind."""
+"""Begins the names of temporary files, which a killed process may leave behind."""
 
 
 def checkout() -> Path | None:
@@ -56,76 +48,56 @@ def cache_folders() -> tuple[Path, Path]:
 
 
 def cannot_write(path: Path, error: OSError) -> LabError:
-    """The error's cause and its own remedy, in one sentence."""
+    """The error's cause and its remedy, in one sentence."""
+    in_the_way = "a file lies where a folder is needed, choose another folder"
     remedy = {
         errno.ENOSPC: "free the disk or choose a folder on another one",
-        errno.EDQUOT: "free some of your quota or choose a folder on another disk",
-        errno.EACCES: "choose a folder that you may write to",
-        errno.EPERM: "choose a folder that you may write to",
+        errno.EDQUOT: "free some of your quota or choose another disk",
         errno.EROFS: "choose a folder on a disk that can be written",
-        errno.EEXIST: "a file lies where a folder is needed, choose another folder",
-        errno.ENOTDIR: "a file lies where a folder is needed, choose another folder",
-        errno.EISDIR: "a folder lies where a file is needed, choose another name",
+        errno.EEXIST: in_the_way,
+        errno.ENOTDIR: in_the_way,
+        errno.EACCES: "choose a folder that you may write to",
         errno.ENAMETOOLONG: "choose a shorter name",
     }.get(error.errno, "choose another folder")
     return LabError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
 def is_ours(path: Path) -> bool:
-    """Whether labkit is known to have written this file, and nobody has changed it since."""
+    """Whether labkit wrote this file, and nobody has changed it since."""
     if path.is_symlink() or not path.is_file():
         return False
     if _in_run(path):
         return True
-    try:
-        with open(path, "rb") as file:
-            line = _line(hashlib.file_digest(file, "sha256"), path)
-        return line in (path.parent / LEDGER).read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
-        return False
+    ledger = path.parent / LEDGER
+    return ledger.is_file() and _ledger_line(path, path.name) in ledger.read_text(encoding="utf-8").splitlines()
 
 
 def check_targets(targets: Iterable[Path], inputs: Iterable[Path] = (), option: str = "--out") -> None:
-    """Refuse targets before the first of them is written.
-
-    Raises:
-        LabError: a target is an input, two targets are one file, or a file is there that labkit has not written.
-    """
-    sources, seen = {_identity(path) for path in inputs}, {}
+    """Refuse (LabError), before any is written, a target that is an input or another target, or not labkit's."""
+    sources, seen = {_identity(path) for path in inputs}, set()
     for target in targets:
         identity = _identity(target)
         if identity in sources:
             raise LabError(f"{target}: is an input, and the result would replace it; choose another {option}")
         if identity in seen:
             raise LabError(f"{target}: two results would be written there; choose another {option} for one of them")
-        seen[identity] = target
+        seen.add(identity)
         refuse_foreign(target, option)
 
 
 def refuse_foreign(target: Path, option: str = "--out") -> None:
-    """Refuse to replace a file that labkit has not written, or that was changed since.
-
-    Raises:
-        LabError: there is such a file.
-    """
+    """Refuse (LabError) to replace a file that labkit has not written, or that was changed since."""
     if os.path.lexists(target) and not is_ours(target):
-        raise LabError(
-            f"{target}: is there already, and labkit has not written it as it is now; move it away or choose another "
-            f"{option}"
-        )
+        remedy = f"move it away or choose another {option}"
+        raise LabError(f"{target}: is there already, and labkit has not written it as it is now; {remedy}")
 
 
 @contextmanager
 def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> Iterator[IO[Any]]:
-    """Open a file that appears under `path` only when it is complete and on disk.
+    """Open a file (`wb` or `w`) that appears under `path` only when it is complete and on disk; its folder is made.
 
-    What is written goes to a temporary file in the same folder, is flushed to disk, noted in the folder's ledger, and
-    renamed to `path` on leaving the block; after an exception the old file is untouched and nothing is left behind.
-
-    Args:
-        path: where; its folder is made.
-        mode: `wb` or `w`.
-        replace: the file that is there shall be replaced, whoever wrote it.
+    A temporary file in the same folder is written, flushed to disk, noted in the folder's ledger, and renamed on
+    leaving the block. After an exception the old file is untouched. `replace` replaces it whoever wrote it.
 
     Raises:
         LabError: a file is there that is not labkit's, the folder cannot be written to, or the disk is full.
@@ -151,10 +123,8 @@ def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> 
 def publish(temporary: Path, path: Path) -> None:
     """Note a finished file in the ledger of its folder, then give it its name."""
     if not _in_run(path):
-        with open(temporary, "rb") as file:
-            line = _line(hashlib.file_digest(file, "sha256"), path)
         with open(path.parent / LEDGER, "a", encoding="utf-8") as ledger:
-            ledger.write(line)
+            ledger.write(_ledger_line(temporary, path.name) + "\n")
     os.replace(temporary, path)
 
 
@@ -165,11 +135,7 @@ def write_text(path: str | Path, text: str, replace: bool = False) -> None:
 
 
 def claim_run_folder(path: Path) -> None:
-    """Make a folder a run folder: it is new, or holds no file that bears the name of a run's.
-
-    Raises:
-        LabError: there is such a file, and labkit has not written it; the folder cannot be written to.
-    """
+    """Make a folder a run folder; LabError where it is none but holds a file with the name of a run's."""
     names = (*RUN_FILES, RUN_LOCK, "tensorboard", "evaluations")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -186,11 +152,7 @@ def claim_run_folder(path: Path) -> None:
 
 
 def clear_run_folder(path: Path) -> None:
-    """Delete a run's own files, so that another run can begin there; what the user has put beside them stays.
-
-    Raises:
-        LabError: there are such files, but it is not known that labkit has written them.
-    """
+    """Delete a run's own files, and nothing that the user has put beside them; errors as in `claim_run_folder`."""
     claim_run_folder(path)
     files = [path / name for name in RUN_FILES] + [*path.glob("tensorboard/events.out.tfevents.*")]
     files += [file for file in path.glob("evaluations/*/*") if file.name in EVALUATION_FILES]
@@ -212,14 +174,14 @@ def _in_run(path: Path) -> bool:
     return path.name in RUN_FILES and (folder / RUN_MARK).is_file()
 
 
-def _line(digest: Any, path: Path) -> str:
-    return f"{digest.hexdigest()}  {path.name}\n"
+def _ledger_line(path: Path, name: str) -> str:
+    with open(path, "rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}"
 
 
 def _identity(path: Path) -> str:
     """The same for all names of one file, also of one that is not there yet."""
-    try:
+    if os.path.exists(path):
         found = os.stat(path)
         return f"{found.st_dev}:{found.st_ino}"
-    except OSError:
-        return os.path.normcase(os.path.realpath(path))
+    return os.path.normcase(os.path.realpath(path))

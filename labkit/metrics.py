@@ -1,15 +1,13 @@
 """Dice and its relatives: the one place where they are defined.
 
-All of them compare a predicted mask with a true one by three counts: pixels in both (intersection), in the
-prediction, in the truth.
+All compare a predicted mask P with a true one T by three counts of pixels: in both (intersection), in P, in T.
 
     Dice = 2 |P & T| / (|P| + |T|)          IoU = |P & T| / |P | T| = |P & T| / (|P| + |T| - |P & T|)
 
 - **per image** (the lab's measure): the mean over images of each image's Dice. An image whose truth is empty
   counts 1 when the prediction is empty too, else 0.
 - **pooled**: the counts of all images are added up first, so that large pets weigh more.
-- **soft, per batch**: on probabilities instead of masks, pooled over a batch; here only because some reports
-  used it. It depends on the batch size.
+- **soft, per batch**: on probabilities, pooled over a batch, hence dependent on the batch size; some reports used it.
 
 With several classes each class is the foreground once, and the mean is over classes.
 
@@ -51,15 +49,9 @@ def predicted_mask(logits: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def overlap_counts(prediction: Tensor, truth: Tensor, classes: int = 2) -> Tensor:
-    """Intersection, prediction and truth in pixels, for each image and class but the background.
+    """Intersection, prediction and truth in pixels, `int64 [B, classes - 1, 3]`: of all classes but the background.
 
-    Args:
-        prediction: class indices `int64 [B, H, W]`.
-        truth: likewise; pixels with `IGNORED` are left out.
-        classes: how many there are, background included.
-
-    Returns:
-        `int64 [B, classes - 1, 3]`.
+    Both masks are class indices `int64 [B, H, W]`; pixels whose truth is `IGNORED` are left out.
     """
     counts = []
     for index in range(1, classes):
@@ -100,7 +92,7 @@ def pooled(score, counts: Tensor) -> float:
 def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
     """Pixels of each true class (row) that were called each class (column), `int64 [classes, classes]`.
 
-    Prediction and truth are class indices of any one shape; pixels whose truth is `IGNORED` are left out.
+    Both masks are class indices of one shape; pixels whose truth is `IGNORED` are left out.
     """
     kept = truth != IGNORED
     pairs = truth[kept].long() * classes + prediction[kept].long()
@@ -138,12 +130,10 @@ def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 0.0) -> Tensor:
         truth: class indices `int64 [B, H, W]`; `IGNORED` pixels are left out.
         smooth: added to numerator and denominator; keeps the gradient finite on empty masks.
     """
-    if logits.shape[1] == 1:
-        probabilities, true = logits.float().sigmoid(), (truth == 1)[:, None]
-    else:
-        probabilities = logits.float().softmax(dim=1)[:, 1:]
-        true = truth[:, None] == torch.arange(1, logits.shape[1], device=truth.device)[:, None, None]
+    probabilities = logits.float().sigmoid() if logits.shape[1] == 1 else logits.float().softmax(dim=1)[:, 1:]
     probabilities = probabilities * (truth != IGNORED)[:, None]
+    classes = torch.arange(1, probabilities.shape[1] + 1, device=truth.device)
+    true = truth[:, None] == classes[:, None, None]
     intersection = (probabilities * true).sum((0, 2, 3))
     total = probabilities.sum((0, 2, 3)) + true.sum((0, 2, 3))
     return ((2 * intersection + smooth) / (total + smooth).clamp(min=1e-12)).mean()

@@ -6,14 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 # a palette that people with color-blindness can tell apart (Okabe and Ito)
-ORANGE, SKY, GREEN, VERMILION, PURPLE, BLUE = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (213, 94, 0),
-    (204, 121, 167),
-    (0, 114, 178),
-)
+ORANGE, SKY, GREEN = (230, 159, 0), (86, 180, 233), (0, 158, 115)
+VERMILION, PURPLE, BLUE = (213, 94, 0), (204, 121, 167), (0, 114, 178)
 WHITE = (255, 255, 255)
 IGNORED = 255  # as in the masks; painted light gray
 
@@ -46,13 +40,9 @@ def mask_image(mask: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5, color: Sequence[int] = SKY) -> np.ndarray:
-    """The image with the mask's pixels tinted.
+    """The image `uint8 [H, W, 3]` with the pixels of the mask `bool [H, W]` tinted.
 
-    Args:
-        image: `uint8 [H, W, 3]`.
-        mask: `bool [H, W]`.
-        opacity: 0 leaves the image, 1 paints over it.
-        color: red, green, blue, 0 to 255; one for all, or one for each of the mask's pixels.
+    Opacity 0 leaves the image, 1 paints over it. The color is one for all, or one for each of the mask's pixels.
     """
     tinted = image.astype(np.float32)
     tinted[mask] = (1 - opacity) * tinted[mask] + opacity * np.asarray(color, dtype=np.float32)
@@ -82,11 +72,7 @@ def error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, opac
     With several classes, pixels that belong to one and were taken for another are purple. The true foreground has a
     white outline, which leaves mistakes visible; an ignored pixel is never a mistake.
 
-    Args:
-        image: `uint8 [H, W, 3]`.
-        prediction: `bool [H, W]`, or class indices.
-        truth: `bool [H, W]`, or class indices, 255 = ignored.
-        opacity: of the colors.
+    The image is `uint8 [H, W, 3]`; prediction and truth `[H, W]` are `bool`, or class indices with 255 for ignored.
     """
     gray = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
     prediction, truth = prediction.astype(np.uint8), truth.astype(np.uint8)

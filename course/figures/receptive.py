@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from course.stages import network_stages
-from labkit.analysis.costs import stage_at
+from course.stages import network_stages, stage_at
 from labkit.errors import LabError
 
 POINTWISE = {"relu", "relu6", "silu", "hardswish", "batch_norm", "group_norm", "dropout", "dropout2d"}

@@ -18,45 +18,33 @@ def case_masks(
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Images `uint8 [S, S, 3]`, predicted and true masks `[S, S]` of the named pets, in their order.
 
-    Masks are `bool` where there is one foreground, and `uint8` class indices where there are several classes; the
-    truth of a target that ignores pixels is always `uint8`, with 255 for them. `painting.error_map` takes them all.
+    Masks are `bool` where there is one foreground, else `uint8` class indices; a truth with ignored pixels (255) is
+    always `uint8`.
     """
     indices = np.array([pets.indices[name] for name in names])
-    arrays = load_arrays(pets, predictor.recipe.data.image_size)
+    images = load_arrays(pets, predictor.recipe.data.image_size).images
     predictions, truths = [], []
     for logits, masks, _ in predict_batches(predictor, pets, indices):
         several = logits.shape[1] > 2
         predictions += list(predicted_mask(logits, threshold).cpu().numpy().astype(np.uint8 if several else bool))
-        kind = np.uint8 if several or (masks == IGNORED).any() else bool
-        truths += list(masks.cpu().numpy().astype(kind))
-    return [np.asarray(arrays.images[p]) for p in indices], predictions, truths
+        truths += list(masks.cpu().numpy().astype(np.uint8 if several or (masks == IGNORED).any() else bool))
+    return [np.asarray(images[index]) for index in indices], predictions, truths
 
 
 def probabilities(predictor: Predictor, pets: Pets, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Foreground probabilities `float32 [N, S, S]` and true masks `int64 [N, S, S]`, for binary targets.
-
-    Raises:
-        LabError: the network has several classes, hence no one foreground.
-    """
-    if predictor.recipe.model.classes > 2:
-        raise LabError(
-            f"probabilities: this network tells {predictor.recipe.model.classes} classes apart; take a run with one "
-            "foreground, or read `predict_batches`"
-        )
+    """Foreground probabilities `float32 [N, S, S]` and true masks `int64 [N, S, S]`; LabError for several classes."""
+    if (classes := predictor.recipe.model.classes) > 2:
+        raise LabError(f"probabilities: this network tells {classes} classes apart; take a run with one foreground")
     batches = [(foreground_logit(x).sigmoid().cpu(), m.cpu()) for x, m, _ in predict_batches(predictor, pets, indices)]
     return tuple(torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
 
 
 def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, reach: int = 8) -> pd.DataFrame:
-    """How many pixels, and how many wrong ones, lie at each distance to the true outline.
+    """How many pixels, and how many wrong ones, lie at each distance to the true outline: `distance, pixels, errors`.
 
-    Distances are in steps of one pixel (diagonal steps count as one), negative inside the pet: -1 is the pet's
-    outermost row of pixels, 0 the first row of background; `reach` and `-reach - 1` hold all that is farther.
-    With several classes it is pet against background: all classes but the background are the pet, and a pixel that
-    was given to another of them is no mistake here (`Evaluation.confusion` counts those).
-
-    Returns:
-        Columns `distance, pixels, errors`.
+    Distances are in pixels (diagonal steps count as one), negative inside the pet: -1 is the pet's outermost row of
+    pixels, 0 the first row of background; `reach` and `-reach - 1` hold all that is farther. All classes but the
+    background are the pet, and a pixel that was given to another of them is no mistake here.
     """
     pixels, errors = torch.zeros(2, 2 * reach + 2, dtype=torch.int64)
     for logits, masks, _ in predict_batches(predictor, pets, indices):
@@ -64,17 +52,15 @@ def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, rea
         band = _steps_outside(truth, reach) - _steps_outside(~truth, reach) - truth.long()
         index = (band + reach + 1)[kept].flatten().cpu()
         wrong = ((predicted_mask(logits) > 0) != truth)[kept].cpu()
-        pixels += torch.bincount(index, minlength=2 * reach + 2)
-        errors += torch.bincount(index[wrong], minlength=2 * reach + 2)
-    distances = np.arange(-reach - 1, reach + 1)
-    return pd.DataFrame({"distance": distances, "pixels": pixels.numpy(), "errors": errors.numpy()})
+        pixels += torch.bincount(index, minlength=len(pixels))
+        errors += torch.bincount(index[wrong], minlength=len(errors))
+    return pd.DataFrame({"distance": np.arange(-reach - 1, reach + 1), "pixels": pixels, "errors": errors})
 
 
 def _steps_outside(region: torch.Tensor, reach: int) -> torch.Tensor:
     """Dilations by one pixel, beyond the first, that it takes to reach a pixel outside: 0 inside, `reach` at most."""
-    grown = region[:, None].float()
-    steps = torch.zeros_like(region, dtype=torch.long)
+    grown, steps = region.float(), torch.zeros_like(region, dtype=torch.long)
     for _ in range(reach):
         grown = F.max_pool2d(grown, kernel_size=3, stride=1, padding=1)
-        steps += (grown[:, 0] == 0).long()
+        steps += grown == 0
     return steps

@@ -8,23 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from labkit import metrics
 from labkit.analysis.predictions import Predictor, Progress, load_predictor, predict_batches
 from labkit.data import SPECIES, Pets, mask_from_trimap
 from labkit.errors import LabError, some_of
 from labkit.files import write_text
-from labkit.metrics import (
-    IGNORED,
-    class_counts,
-    confusion_matrix,
-    dice_score,
-    iou_score,
-    overlap_counts,
-    per_image,
-    pooled,
-    predicted_mask,
-    resize_logits,
-    soft_dice,
-)
+from labkit.metrics import IGNORED, dice_score, iou_score, predicted_mask
 from labkit.training import LOSSES, Run, choose_device, choose_precision, write_json
 
 SCORED_AT = ("input", "original")
@@ -34,10 +23,9 @@ class Evaluation(NamedTuple):
     """What `evaluate` finds out."""
 
     summary: dict[str, Any]
-    """`data, split, images, input_size, scored_at, loss, dice_per_image, dice_pooled, iou_per_image, iou_pooled,
-    dice_soft_batch`; with several classes Dice and IoU are means over the classes but the background."""
+    """As in `summary.json`; with several classes Dice and IoU are means over the classes but the background."""
     images: pd.DataFrame
-    """One row an image, see `image_table`."""
+    """One row an image: `name, breed, species, dice, iou, foreground` (the truth's share of the pixels)."""
     confusion: torch.Tensor
     """`int64 [C, C]`: pixels of each true class (row) that were called each class (column)."""
 
@@ -54,18 +42,12 @@ def evaluate(
     keep: bool = True,
     progress: Progress = iter,
 ) -> Evaluation:
-    """Score a run and keep the result in its folder (nothing is kept for a weights file alone).
+    """Score a run and keep the result in its `evaluation_folder` (nothing is kept for a weights file alone).
 
     Args:
-        run: from `open_run`.
-        pets: the data set.
         split: a part of the recipe's split (`test`), or `<family>/<part>` of another.
         scored_at: `input`, the recipe's square size, or `original`, each image's own size with its own trimap.
-        threshold: probability above which a pixel is foreground; networks of several classes have none.
-        device: `auto`, `cpu`, `cuda` ...
-        precision: `auto`, `float32` or `bfloat16`.
-        keep: write `summary.json`, `images.csv`, `classes.csv` (see `class_table`) and `confusion.csv` into the run
-            folder, in the folder that `evaluation_folder` names.
+        threshold: probability above which a pixel is foreground, if there is one foreground.
         progress: wraps the batches, such as `tqdm`.
 
     Raises:
@@ -79,23 +61,21 @@ def evaluate(
     _refuse_trained_images(run, pets, family, part, indices)
     predictor = load_predictor(run, device, precision)
     result = score(predictor, pets, indices, scored_at, threshold, progress)
-    label = {"data": pets.label, "fingerprint": pets.fingerprint}
-    label |= {"split": part if family == "official" else f"{family}/{part}"}
-    label |= {"threshold": threshold, "precision": predictor.precision}
-    result = result._replace(summary=label | result.summary)
+    name = part if family == "official" else f"{family}/{part}"
+    label = {"data": pets.label, "fingerprint": pets.fingerprint, "split": name, "threshold": threshold}
+    result = result._replace(summary=label | {"precision": predictor.precision} | result.summary)
     if keep and run.is_folder:
         folder, names = evaluation_folder(run, result.summary), predictor.class_names(pets)
-        confusion = pd.DataFrame(result.confusion.numpy(), columns=names)
-        confusion.insert(0, "truth", names, allow_duplicates=True)  # a class may be called "truth"
-        tables = {"images": result.images, "classes": class_table(result.confusion, names), "confusion": confusion}
-        for name, table in tables.items():
+        confusion = pd.DataFrame(result.confusion.numpy(), pd.Index(names, name="truth"), names)
+        tables = {"images": result.images, "classes": class_table(result.confusion, names)}
+        for name, table in (tables | {"confusion": confusion.reset_index(allow_duplicates=True)}).items():
             write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
         write_json(folder / "summary.json", result.summary)
     return result
 
 
 def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
-    """`evaluations/<data>-<split>-<size>` in the run folder; what is not the default stands behind it.
+    """`evaluations/<data>-<split>-<size>` in the run folder, with threshold or precision if not the default.
 
     Data other than those of the training bear a part of their fingerprint, since two folders may have one name.
     """
@@ -109,89 +89,65 @@ def evaluation_folder(run: Run, summary: dict[str, Any]) -> Path:
 
 
 def score(
-    predictor: Predictor,
-    pets: Pets,
-    indices: np.ndarray,
-    scored_at: str,
-    threshold: float = 0.5,
-    progress: Progress = iter,
+    predictor: Predictor, pets: Pets, indices: np.ndarray, scored_at: str, threshold=0.5, progress: Progress = iter
 ) -> Evaluation:
     """Summary, per-image table and confusion of the images at `indices` (see `evaluate`)."""
     recipe = predictor.recipe
     loss, batch_size = LOSSES[recipe.training.loss], recipe.training.batch_size
     classes = len(predictor.class_names(pets))
-    counts, weighted, order, shares = [], [], [], []
+    counts, batches, items, shares = [], [], [], []
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     for logits, masks, where in predict_batches(predictor, pets, indices, batch_size, progress):
         # loss and soft Dice are of the whole batch, hence at the input size
-        weighted.append((len(where), loss(logits, masks).item(), soft_dice(logits, masks).item()))
+        batches.append((len(where), loss(logits, masks).item(), metrics.soft_dice(logits, masks).item()))
         if scored_at == "input":
             pairs = [(predicted_mask(logits, threshold), masks)]
         else:
-            pairs = [_at_original_size(predictor, pets, logits[i : i + 1], p, threshold) for i, p in enumerate(where)]
+            pairs = [_at_original_size(predictor, pets, logits[[i]], int(p), threshold) for i, p in enumerate(where)]
         for prediction, truth in pairs:
-            counts.append(overlap_counts(prediction, truth, classes).cpu())
+            counts.append(metrics.overlap_counts(prediction, truth, classes).cpu())
             shares.append(((truth > 0) & (truth != IGNORED)).cpu().double().mean((1, 2)))
-            confusion += confusion_matrix(prediction, truth, classes).cpu()
-        order.append(where)
-    counts, order = torch.cat(counts), torch.cat(order).numpy()
-    number, losses, soft = np.array(weighted).T
-    table = image_table(pets, order, counts, torch.cat(shares))
+            confusion += metrics.confusion_matrix(prediction, truth, classes).cpu()
+        items += [pets.items[index] for index in where]
+    counts = torch.cat(counts)
+    number, losses, soft = np.array(batches).T
+    table = pd.DataFrame(
+        {
+            "name": [pet.name for pet in items],
+            "breed": [pet.breed for pet in items],
+            "species": [SPECIES[pet.species] for pet in items],
+            "dice": metrics.per_image(dice_score, counts),
+            "iou": metrics.per_image(iou_score, counts),
+            "foreground": torch.cat(shares),
+        }
+    )
     summary = {
-        "images": len(order),
+        "images": len(items),
         "input_size": recipe.data.image_size,
         "scored_at": scored_at,
-        "loss": float((losses * number).sum() / number.sum()),
+        "loss": float(np.average(losses, weights=number)),
         "dice_per_image": float(table["dice"].mean()),
-        "dice_pooled": pooled(dice_score, counts),
+        "dice_pooled": metrics.pooled(dice_score, counts),
         "iou_per_image": float(table["iou"].mean()),
-        "iou_pooled": pooled(iou_score, counts),
+        "iou_pooled": metrics.pooled(iou_score, counts),
         "dice_soft_batch": float(soft.mean()),
     }
     return Evaluation(summary, table, confusion)
 
 
-def image_table(pets: Pets, indices: np.ndarray, counts: torch.Tensor, shares: torch.Tensor) -> pd.DataFrame:
-    """One row an image: `name, breed, species, dice, iou, foreground` (the truth's share of the pixels)."""
-    items = [pets.items[p] for p in indices]
-    return pd.DataFrame(
-        {
-            "name": [pet.name for pet in items],
-            "breed": [pet.breed for pet in items],
-            "species": [SPECIES[pet.species] for pet in items],
-            "dice": per_image(dice_score, counts).numpy(),
-            "iou": per_image(iou_score, counts).numpy(),
-            "foreground": shares.numpy(),
-        }
-    )
-
-
 def class_table(confusion: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:
-    """The pooled scores of every class, background included.
+    """Pooled scores of every class, background included: `class, share` (of the truth)`, dice, iou, precision, recall`.
 
-    Args:
-        confusion: `int64 [C, C]`, rows truth, columns prediction.
-        names: of the C classes.
-
-    Returns:
-        Columns `class, share, dice, iou, precision, recall`. `share` is the class's share of the true pixels;
-        precision, the share of what was called so that is so; recall, the share of the class that was found. What
-        has nothing below the line is NaN: the recall of a class that no image holds, the Dice of one that is nowhere.
+    The confusion is `int64 [C, C]`, rows truth, columns prediction. 0 / 0 is NaN: the recall of a class that no image
+    holds, the Dice of one that is nowhere.
     """
-    counts = class_counts(confusion)
-    both, predicted, true = counts.double().numpy().T
-    occurs = predicted + true > 0
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is meant
-        return pd.DataFrame(
-            {
-                "class": list(names),
-                "share": true / true.sum(),
-                "dice": np.where(occurs, dice_score(counts).numpy(), np.nan),
-                "iou": np.where(occurs, iou_score(counts).numpy(), np.nan),
-                "precision": both / predicted,
-                "recall": both / true,
-            }
-        )
+    counts = metrics.class_counts(confusion)
+    both, predicted, true = counts.double().T
+    occurs, nowhere = predicted + true > 0, torch.tensor(torch.nan, dtype=torch.float64)
+    scores = {"share": true / true.sum()}
+    scores |= {"dice": dice_score(counts).where(occurs, nowhere), "iou": iou_score(counts).where(occurs, nowhere)}
+    scores |= {"precision": both / predicted, "recall": both / true}
+    return pd.DataFrame({"class": list(names)} | scores)
 
 
 def typical_cases(table: pd.DataFrame, number: int = 4) -> dict[str, pd.DataFrame]:
@@ -207,13 +163,11 @@ def breed_table(table: pd.DataFrame) -> pd.DataFrame:
     return groups.agg(images="count", dice="mean", worst="min").sort_values("dice", ignore_index=True)
 
 
-def _at_original_size(predictor: Predictor, pets: Pets, logits: torch.Tensor, index, threshold: float):
-    trimap = torch.from_numpy(pets.trimap(int(index)))[None]
-    pet = pets.items[int(index)]
-    truth = mask_from_trimap(
-        trimap, predictor.recipe.data.target, torch.tensor([pet.species]), torch.tensor([pet.class_id])
-    )
-    return predicted_mask(resize_logits(logits, trimap.shape[-2:]), threshold).cpu(), truth
+def _at_original_size(predictor: Predictor, pets: Pets, logits: torch.Tensor, index: int, threshold: float):
+    trimap, pet = torch.from_numpy(pets.trimap(index))[None], pets.items[index]
+    species, class_id = torch.tensor([pet.species]), torch.tensor([pet.class_id])
+    truth = mask_from_trimap(trimap, predictor.recipe.data.target, species, class_id)
+    return predicted_mask(metrics.resize_logits(logits, trimap.shape[-2:]), threshold).cpu(), truth
 
 
 def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, indices: np.ndarray) -> None:
@@ -221,7 +175,8 @@ def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, indices
     if (family, part) == (trained_on, "train") or trained_on not in pets.families():
         return
     trained = set(pets.parts(trained_on).get("train", ()))
-    if seen := [pets.items[index].name for index in indices if pets.items[index].name in trained]:
+    names = [pets.items[index].name for index in indices]
+    if seen := [name for name in names if name in trained]:
         raise LabError(
             f"{len(seen)} of the {len(indices)} images of {family}/{part} are training images of this run (split "
             f"{trained_on!r}: {some_of(seen)}); a score on them would say nothing"

@@ -10,16 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from labkit.data import (
-    BatchTransform,
-    Pets,
-    batch_indices,
-    batch_loader,
-    class_names,
-    load_arrays,
-    read_image,
-    resize_image,
-)
+from labkit import data
+from labkit.data import BatchTransform, Pets, load_arrays, read_image, resize_image
 from labkit.errors import LabError
 from labkit.files import check_targets, written_whole
 from labkit.metrics import foreground_logit, predicted_mask, resize_logits
@@ -45,12 +37,8 @@ class Predictor:
             return self.model(images.contiguous(memory_format=torch.channels_last)).float()
 
     def class_names(self, pets: Pets) -> tuple[str, ...]:
-        """Names of the classes that the network tells apart, background first; two where there is one foreground.
-
-        Raises:
-            LabError: the data have another number of classes than the network was made for.
-        """
-        names, channels = class_names(self.recipe.data.target, pets), self.recipe.model.classes
+        """Names of the classes, background first; LabError where the data have other classes than the network."""
+        names, channels = data.class_names(self.recipe.data.target, pets), self.recipe.model.classes
         if max(channels, 2) != len(names):
             raise LabError(
                 f"the network tells {channels} classes apart, the target {self.recipe.data.target!r} has {len(names)} "
@@ -66,12 +54,9 @@ class Predictor:
         """Logits `float32 [C, H, W]` of one image `uint8 [H, W, 3]`, upsampled to its own size."""
         size = self.recipe.data.image_size
         pixels = torch.from_numpy(resize_image(image, (size, size)).copy()).to(self.device)
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in self._scale())
+        mean, std = torch.tensor([self.recipe.data.mean, self.recipe.data.std], device=self.device)[..., None, None]
         images = ((pixels.permute(2, 0, 1).float() / 255 - mean) / std)[None]
         return resize_logits(self.logits(images), image.shape[:2])[0]
-
-    def _scale(self) -> tuple:
-        return self.recipe.data.mean, self.recipe.data.std
 
 
 def load_predictor(run: Run, device: str = "auto", precision: str = "auto") -> Predictor:
@@ -87,26 +72,21 @@ def predict_batches(
     """Logits `[B, C, S, S]`, masks `[B, S, S]` and indices `[B]`, batch by batch, at the recipe's size."""
     arrays = load_arrays(pets, predictor.recipe.data.image_size)
     prepare = predictor.batch_transform(pets)
-    for batch in progress(batch_loader(arrays, batch_indices(indices, batch_size))):
+    for batch in progress(data.batch_loader(arrays, data.batch_indices(indices, batch_size))):
         images, masks = prepare(batch)
         yield predictor.logits(images), masks, batch.indices
 
 
 def image_files(named: Iterable[str | Path]) -> list[Path]:
-    """Files as they are named, those that match a pattern that no shell has expanded, and the images in a folder.
-
-    Raises:
-        LabError: there is no such file, nothing matches, or a folder holds no image.
-    """
+    """The files of that name, those that match a pattern, and the images in a folder; LabError where there are none."""
     files: list[Path] = []
     for path in map(Path, named):
         if path.is_dir():
-            endings = Image.registered_extensions()
-            found = [file for file in sorted(path.iterdir()) if file.suffix.lower() in endings]
-        elif not path.exists() and glob.has_magic(str(path)):
+            found = [file for file in sorted(path.iterdir()) if file.suffix.lower() in Image.registered_extensions()]
+        elif path.exists():
+            found = [path]
+        else:  # a pattern that no shell has expanded
             found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
-        else:
-            found = [path] if path.exists() else []
         if not found:
             raise LabError(f"{path}: no image there; name images, a folder of them, or a pattern such as 'pets/*.jpg'")
         files += found
@@ -123,15 +103,12 @@ def predict_files(
 ) -> Iterator[Path]:
     """Write a mask for each image file: `<out>/<name>.png`, at the image's own size, 0 and 255.
 
-    Networks of several classes write a palette image: its values are the class indices, shown in the colors of
-    `painting.CLASS_COLORS`. The logits are upsampled first and cut then. An image is turned as its EXIF tag says.
+    Networks of several classes write class indices, as a palette image in `painting.CLASS_COLORS`. The logits are
+    upsampled before the threshold. An image is turned as its EXIF tag says.
 
     Args:
-        predictor: from `load_predictor`.
-        images: image files, folders, or patterns (see `image_files`).
-        out: the folder; made when missing.
-        threshold: probability above which a pixel is foreground.
-        probabilities: write `<name>-probability.png` too, probability 0 to 1 as 0 to 255.
+        images: image files, folders, or patterns.
+        probabilities: write `<name>-probability.png` too, 0 to 255.
         progress: wraps the files, such as `tqdm`.
 
     Raises:
@@ -141,25 +118,19 @@ def predict_files(
     if probabilities and predictor.recipe.model.classes > 2:
         raise LabError("--probabilities: only for networks with a foreground; this one has several classes")
     files, out = image_files(images), Path(out)
-    kinds = ("", "-probability") if probabilities else ("",)
-    check_targets((out / f"{path.stem}{kind}.png" for path in files for kind in kinds), files)
+    endings = ("", "-probability") if probabilities else ("",)
+    check_targets((out / f"{path.stem}{ending}.png" for path in files for ending in endings), files)
     for path in progress(files):
         logits = predictor.image_logits(read_image(path))[None]
-        mask = predicted_mask(logits, threshold)[0].cpu().numpy().astype(np.uint8)
-        target = out / f"{path.stem}.png"
-        _write_png(target, Image.fromarray(mask * 255) if logits.shape[1] <= 2 else _palette_image(mask))
+        mask = predicted_mask(logits, threshold)
+        results = [mask if logits.shape[1] > 2 else mask * 255]
         if probabilities:
-            share = foreground_logit(logits).sigmoid()[0].cpu().numpy()
-            _write_png(out / f"{path.stem}-probability.png", Image.fromarray((share * 255).round().astype(np.uint8)))
-        yield target
-
-
-def _palette_image(mask: np.ndarray) -> Image.Image:
-    image = Image.fromarray(mask)
-    image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
-    return image
-
-
-def _write_png(path: Path, image: Image.Image) -> None:
-    with written_whole(path) as file:
-        image.save(file, format="PNG")
+            results.append((foreground_logit(logits).sigmoid() * 255).round())
+        targets = [out / f"{path.stem}{ending}.png" for ending in endings]
+        for target, values in zip(targets, results, strict=True):
+            image = Image.fromarray(values[0].byte().cpu().numpy())
+            if logits.shape[1] > 2:
+                image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
+            with written_whole(target) as file:
+                image.save(file, format="PNG")
+        yield targets[0]

@@ -46,9 +46,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, a folder of them, or a pattern.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Write images of the probabilities too.")
-    ] = False,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probability images too.")] = False,
     device: Device = "auto",
 ) -> None:
     """Write a mask for each image, as PNG at the image's own size: 0 and 255, or class indices in colors.

@@ -1,12 +1,15 @@
 """`labkit train` and `labkit find-rate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labkit.cli.curves import check_figure, save_figure
 from labkit.cli.shell import Data, Device
+
+if TYPE_CHECKING:
+    from labkit.training import Recipe
 
 Model = Annotated[str | None, typer.Option(help="Another network, such as attention_unet, with its own defaults.")]
 RecipeName = Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")]
@@ -40,19 +43,9 @@ def train(
     """
     from labkit.data import open_pets
     from labkit.files import home
-    from labkit.training import (
-        choose_device,
-        choose_precision,
-        describe,
-        fit,
-        join_processes,
-        leave_processes,
-        load_recipe,
-    )
+    from labkit.training import choose_device, choose_precision, describe, fit, join_processes, leave_processes
 
-    chosen = load_recipe(recipe)
-    if model is not None:
-        chosen = chosen.changed(model={"name": model})
+    chosen = _recipe(recipe, model)
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     chosen = chosen.changed(training={key: value for key, value in given.items() if value is not None})
     pets = open_pets(data)
@@ -92,12 +85,9 @@ def find_rate(
     if figure is not None:
         check_figure(figure, "--figure")
     from labkit.data import open_pets
-    from labkit.training import find_learning_rate, load_recipe
+    from labkit.training import find_learning_rate
 
-    chosen = load_recipe(recipe)
-    if model is not None:
-        chosen = chosen.changed(model={"name": model})
-    sweep = find_learning_rate(chosen, open_pets(data), device, lowest, highest, steps)
+    sweep = find_learning_rate(_recipe(recipe, model), open_pets(data), device, lowest, highest, steps)
     rates, losses = sweep.rates, sweep.smoothed
     typer.echo(f"tried:     {len(rates)} steps at learning rates from {rates[0]:.2g} to {rates[-1]:.2g}")
     typer.echo(f"loss:      {losses[0]:.4f} at first, {min(losses):.4f} at {rates[losses.index(min(losses))]:.2g}")
@@ -107,3 +97,11 @@ def find_rate(
 
         save_figure(rate_sweep(sweep), figure)
         typer.echo(f"drawn in:  {figure}")
+
+
+def _recipe(name: str, model: str | None) -> "Recipe":
+    """The recipe of this name, with another network if one is named."""
+    from labkit.training import load_recipe
+
+    recipe = load_recipe(name)
+    return recipe.changed(model={"name": model}) if model else recipe

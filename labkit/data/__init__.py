@@ -1,5 +1,4 @@
 """Pets on disk -> index -> (image, mask) -> batches."""
-# ruff: noqa: F401 (what can be imported from here)
 
 from labkit.data.arrays import Arrays, load_arrays, resize_image, resize_trimap
 from labkit.data.augment import (

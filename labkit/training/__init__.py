@@ -1,12 +1,19 @@
 """Training: recipe -> loop -> run folder."""
-# ruff: noqa: F401 (what the package offers)
 
-from labkit.training.hardware import autocast, choose_device, choose_precision, describe, environment, keep_freed_memory
+from labkit.training.hardware import (
+    Processes,
+    autocast,
+    choose_device,
+    choose_precision,
+    describe,
+    environment,
+    join_processes,
+    keep_freed_memory,
+    leave_processes,
+)
 from labkit.training.loop import Epoch, Trainer, epochs, train_step
 from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
-from labkit.training.muon import Muon, orthogonalized
-from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
-from labkit.training.processes import Processes, join_processes, leave_processes
+from labkit.training.optimizers import MovingAverage, Muon, build_optimizer, build_schedule, orthogonalized
 from labkit.training.progress import fit, in_words, seconds_left
 from labkit.training.range_test import RateSweep, find_learning_rate
 from labkit.training.recipe import Recipe, load_recipe, parse_recipe, resolve

@@ -41,11 +41,7 @@ class RunInProgress:
         """The rows of `steps.csv`."""
 
     def start(self, resume: bool) -> None:
-        """Take up the run that is there, if `resume`; else begin one.
-
-        Raises:
-            LabError: there is a run that is not to be taken up, or cannot be.
-        """
+        """Take up the run that is there, if `resume`, else begin one; a `LabError` if there is one in the way."""
         path, goes_on = self.path, resume and (self.path / "last.pt").exists()
         if goes_on:
             self.restore()
@@ -64,26 +60,18 @@ class RunInProgress:
             self.board.write_graph()
 
     def restore(self) -> None:
-        """Read the last checkpoint back into model, optimizer, schedule and average.
-
-        Raises:
-            LabError: it is damaged, or one of another recipe, data or network.
-        """
+        """Read the last checkpoint back; a `LabError` if it is damaged, or one of another recipe, data or network."""
         path = self.path / "last.pt"
         state = load_checkpoint(path)
         if changed := _first_difference(parse_recipe(state["recipe"], str(path)), self.recipe):
-            raise LabError(
-                f"{self.path}: holds a run of another recipe or data ({changed}); choose another --run, or train with "
-                "its own recipe.toml"
-            )
+            how = "choose another --run, or train with its own recipe.toml"
+            raise LabError(f"{self.path}: holds a run of another recipe or data ({changed}); {how}")
         try:
             for name, part in self.trainer.parts().items():
                 part.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise LabError(
-                f"{path}: the checkpoint is not one of this network ({reason}); choose another --run"
-            ) from None
+            what = f"the checkpoint is not one of this network ({str(error).splitlines()[0]})"
+            raise LabError(f"{path}: {what}; choose another --run") from None
         self.history, self.steps = state["history"], state.get("step_rows", [])
 
     def score(self, row: dict[str, Any]) -> tuple[int, float]:
@@ -122,7 +110,7 @@ class RunInProgress:
 
     def write_tables(self) -> None:
         """The tables, as the checkpoint has them."""
-        write_table(self.path / "history.csv", HISTORY, ([row[key] for key in HISTORY] for row in self.history))
+        write_table(self.path / "history.csv", HISTORY, self.history)
         write_table(self.path / "steps.csv", STEPS, self.steps)
 
     def close(self) -> None:
@@ -140,13 +128,7 @@ class RunInProgress:
 
 @contextmanager
 def run_in_progress(path: str | Path | None, trainer: "Trainer", resume: bool) -> Iterator[RunInProgress]:
-    """Open a run folder for a training; whatever ends the block, the error says what is kept.
-
-    Raises:
-        LabError: another process trains there, or there is a run already and `resume` is not set, or one that
-            cannot be taken up; the training cannot go on (see `explained`).
-        Interrupted: the user stopped it.
-    """
+    """Open a run folder for a training, if there is one; whatever ends the block, the error says what is kept."""
     run = RunInProgress(None if path is None else Path(path), trainer)
     with _locked(run.path) if run.writes else nullcontext():
         try:
@@ -184,7 +166,7 @@ _unfinished: WeakValueDictionary[Path, Iterator[Any]] = WeakValueDictionary()
 def closing_the_earlier(epochs: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     """Let a training end one in the same run folder that this process has left half-way, as a notebook's cell may.
 
-    A generator that nobody goes on with would hold the folder's lock for as long as a variable or a traceback holds it.
+    A generator that nobody goes on with holds the folder's lock for as long as a variable or a traceback holds it.
     """
 
     @wraps(epochs)

@@ -18,15 +18,14 @@ def explained(recipe: Recipe, describe_kept: Callable[[], str]) -> Iterator[None
     except FloatingPointError as error:
         raise LabError(f"{error}; lower it ({describe_kept()})") from None
     except (RuntimeError, ValueError) as error:
-        sentence = _sentence(error, recipe)
-        if sentence is None:
-            raise
-        raise LabError(f"{sentence} ({describe_kept()})") from None
+        if sentence := _sentence(error, recipe):
+            raise LabError(f"{sentence} ({describe_kept()})") from None
+        raise
 
 
 def _sentence(error: Exception, recipe: Recipe) -> str | None:
     if lacking := missing_memory(error):
-        return f"out of memory ({lacking}); {with_less_memory(recipe)}"
+        return f"out of memory ({lacking} more asked for); {with_less_memory(recipe)}"
     if "Expected more than 1 value per channel" in str(error):  # which has no variance
         return (
             "training.batch_size: a batch (or a process's share of it) is a single image, of which a norm of "
@@ -34,22 +33,16 @@ def _sentence(error: Exception, recipe: Recipe) -> str | None:
         )
     if recipe.training.compile and isinstance(error, torch._dynamo.exc.TorchDynamoException):
         complaint = str(getattr(error, "inner_exception", error)).strip().splitlines()[0].rstrip(".")
-        return (
-            f"training.compile: torch.compile failed ({complaint}); install a C++ compiler (for a GPU Triton, too), or "
-            "set compile = false"
-        )
+        how = "install a C++ compiler (for a GPU Triton, too), or set compile = false"
+        return f"training.compile: torch.compile failed ({complaint}); {how}"
     return None
 
 
 def missing_memory(error: Exception) -> str | None:
     """How much memory was asked for and was not there, from PyTorch's own words; None if it is another error."""
-    text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        asked = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", text)
-        free = re.search(r"of which ([\d.]+ [KMG]iB) is free", text)
-        return f"{asked[1] if asked else 'more'} more asked for" + (f", {free[1]} free" if free else "")
-    asked = re.search(r"you tried to allocate (\d+) bytes", text)
-    return f"{int(asked[1]) / 2**30:.1f} GiB more asked for" if asked else None
+    on_gpu = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", str(error))
+    on_cpu = re.search(r"you tried to allocate (\d+) bytes", str(error))
+    return on_gpu[1] if on_gpu else f"{int(on_cpu[1]) / 2**30:.1f} GiB" if on_cpu else None
 
 
 def with_less_memory(recipe: Recipe) -> str:

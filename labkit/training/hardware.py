@@ -1,13 +1,18 @@
-"""Which device trains, in which precision, and what it has."""
+"""Which devices and processes train, in which precision, and what they have."""
 
 import ctypes
 import os
 import platform
 import shutil
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import version
 
+import numpy as np
 import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from labkit import __version__
 from labkit.errors import LabError
@@ -23,15 +28,10 @@ def choose_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise LabError(f"no device {name!r}; use auto, cpu, cuda or cuda:1") from None
-    if device.type not in ("cpu", "cuda"):  # Apple's has no float64, in which scores are summed
-        raise LabError(f"the lab does not run on a device of the kind {device.type!r}; use auto, cpu, cuda or cuda:1")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise LabError(f"device {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use --device cpu")
-    return device
+    there = {"cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))}
+    if name not in there:  # Apple's has no float64, in which scores are summed
+        raise LabError(f"labkit does not run on device {name!r}; there are {', '.join(sorted(there))} (or auto)")
+    return torch.device(name)
 
 
 def choose_precision(name: str, device: torch.device) -> str:
@@ -53,10 +53,10 @@ def has_bfloat16(device: torch.device) -> bool:
         return False
     if not any(word in allowed for word in ("ALL", "DEFAULT", "AMX", "BF16", "FP16", "AVX10")):
         return False
-    # torch 2.11 has private functions for what newer versions tell in public; without either the answer is no
-    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    private = [getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("amx_tile", "avx512_bf16")]
-    return bool(flags.get("amx_bf16") or flags.get("avx512_bf16") or any(ask() for ask in private))
+    if hasattr(torch.cpu, "get_capabilities"):
+        flags = torch.cpu.get_capabilities()
+        return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()  # in torch 2.11
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -108,3 +108,78 @@ def _commit() -> str | None:
         return None
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+
+
+@dataclass(frozen=True)
+class Processes:
+    """How many processes train together, as `torchrun` starts them, and which of them this one is.
+
+    PyTorch's DistributedDataParallel does the work.
+    """
+
+    size: int = 1
+    rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model, with gradients averaged over the processes in every backward pass."""
+        if self.size == 1:
+            return model
+        device = next(model.parameters()).device
+        return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+    def check(self, batches: list[np.ndarray], valid: np.ndarray) -> None:
+        """Raise a `LabError` if batches or validation images are too few to be shared."""
+        cannot = f"cannot be shared by {self.size} processes; start fewer"
+        if (smallest := min(map(len, batches))) < self.size:
+            raise LabError(f"training.batch_size: batches of {smallest} {cannot}, or take larger ones")
+        if len(valid) < self.size:
+            raise LabError(f"{len(valid)} validation images {cannot}")
+
+    def share(self, batches: list[np.ndarray]) -> list[np.ndarray]:
+        """This process's part of each batch: every image is seen once, by one process."""
+        return [np.array_split(batch, self.size)[self.rank] for batch in batches]
+
+    def weight(self, images: int, whole: int) -> float:
+        """Of `images` in a batch of `whole`: the shares, over which gradients are averaged, may differ by one."""
+        return images * self.size / whole
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over the processes."""
+        if self.size > 1:
+            dist.all_reduce(value := value.clone())
+        return value
+
+    def wait(self) -> None:
+        if self.size > 1:
+            dist.barrier()
+
+    def same_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's buffers, such as the running averages of batch norm."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+
+ALONE = Processes()
+
+
+def join_processes(device: torch.device) -> Processes:
+    """Join the processes that `torchrun` has started, by nccl on GPUs, by gloo on CPUs; alone when it has not."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ALONE
+    if not dist.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Processes(dist.get_world_size(), dist.get_rank())
+
+
+def leave_processes() -> None:
+    """Close the connections that `join_processes` has opened."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

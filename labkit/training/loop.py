@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays
 from labkit.training.checkpoints import closing_the_earlier, run_in_progress
 from labkit.training.explaining import explained
-from labkit.training.hardware import autocast, keep_freed_memory
+from labkit.training.hardware import ALONE, Processes, autocast, join_processes, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
-from labkit.training.processes import ALONE, Processes, join_processes
 from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import HISTORY, build_network, empty_network
 from labkit.training.steps import Steps, gradient_norm
@@ -29,26 +28,26 @@ Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What `epochs` yields after each epoch."""
+    """What `epochs` yields after each epoch.
+
+    The speed is that of training alone, without validation. Dice and IoU are hard ones, per image, at the recipe's
+    image size. `best`: these weights are the best so far, and kept. `step_losses` are of each batch, `gradient_norms`
+    of each optimizer step. `redrawn`: images that `augment.redraw` drew anew since the training began or was resumed,
+    and those given up.
+    """
 
     epoch: int
     seconds: float
     images_per_second: float
-    """Training alone, without validation."""
     learning_rate: float
     train_loss: float
     valid_loss: float
     valid_dice: float
-    """Hard Dice, per image, at the recipe's image size."""
     valid_iou: float
     best: bool = field(default=False, compare=False)
-    """Whether these weights are the best so far and have been kept."""
     step_losses: tuple[float, ...] = field(default=(), repr=False, compare=False)
-    """Training loss of each batch."""
     gradient_norms: tuple[float, ...] = field(default=(), repr=False, compare=False)
-    """Length of the gradient over all parameters, of each optimizer step."""
     redrawn: tuple[int, int] = field(default=(0, 0), compare=False)
-    """Images that `augment.redraw` drew anew since the training (or this part of it) began, and those given up."""
 
     def row(self) -> dict[str, Any]:
         """The line of `history.csv`."""
@@ -58,11 +57,7 @@ class Epoch:
 def train_step(
     model: nn.Module, images: Tensor, masks: Tensor, loss: Loss, precision: str, loss_scale: float = 1.0
 ) -> Tensor:
-    """One forward and backward pass; gradients of `loss_scale` times the loss are added to what is there.
-
-    Returns:
-        The loss itself, a scalar on its device.
-    """
+    """One forward and backward pass; adds the gradients of `loss_scale` times the loss, and returns the loss itself."""
     with autocast(images.device, precision):
         logits = model(images)
     value = loss(logits, masks)
@@ -182,8 +177,8 @@ def epochs(
             batches = batch_indices(trainer.train, table.batch_size, table.seed, epoch)
             steps = trainer.epoch(batches, epoch, size, progress)
             trained = time.perf_counter() - began
-            validated, prepare = trainer.validated, trainer.prepare
-            scores = valid_scores(validated, trainer.arrays, trainer.valid, prepare, recipe, size, processes)
+            images = trainer.arrays, trainer.valid, trainer.prepare
+            scores = valid_scores(trainer.validated, *images, recipe, size, processes)
             if not math.isfinite(scores["loss"]):
                 rates = f"learning rates up to {max(steps.rates):g}"
                 raise FloatingPointError(f"epoch {epoch}: the validation loss is {scores['loss']:g} after {rates}")
@@ -199,7 +194,7 @@ def epochs(
                 best=(size, scores["dice"]) > kept.best_score(),
                 step_losses=tuple(steps.losses),
                 gradient_norms=tuple(steps.gradient_norms),
-                redrawn=(prepare.redraws.images, prepare.redraws.given_up),
+                redrawn=(trainer.prepare.redraws.images, trainer.prepare.redraws.given_up),
             )
             kept.keep(record, steps.rows())
             yield record

@@ -5,9 +5,8 @@ from pathlib import Path
 from statistics import median
 
 from labkit.data import Batch, Pets
-from labkit.training.hardware import choose_device
+from labkit.training.hardware import choose_device, join_processes
 from labkit.training.loop import Epoch, epochs
-from labkit.training.processes import join_processes
 from labkit.training.recipe import Recipe
 from labkit.training.runs import Run, open_run
 
@@ -34,9 +33,13 @@ def fit(recipe: Recipe, pets: Pets, run: str | Path, *, device: str = "auto", re
         hidden = None if processes.first else True  # None: where stderr is no terminal
         return tqdm(batches, f"epoch {epoch}/{total}", leave=False, dynamic_ncols=True, disable=hidden)
 
-    for record in epochs(recipe, pets, run, device=device, resume=resume, progress=bar):
-        seconds.append(record.seconds)
-        say(epoch_line(record, total, seconds))
+    training = epochs(recipe, pets, run, device=device, resume=resume, progress=bar)
+    try:
+        for record in training:
+            seconds.append(record.seconds)
+            say(epoch_line(record, total, seconds))
+    except KeyboardInterrupt as stop:  # while a line was printed: the training says what is kept
+        training.throw(stop)
     if record is None:
         say("nothing is left to do: the run has come to its end before")
     elif record.epoch < total:

@@ -17,6 +17,7 @@ from labkit.training.losses import LOSSES
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 Positive = Annotated[int, Field(ge=1)]
+SeveralPositive = Annotated[tuple[Positive, ...], Field(min_length=1)]
 FIXED_SCALES = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
@@ -64,14 +65,12 @@ class ModelTable(BaseModel):
         if network is None:
             return given  # the field's own error says which names there are
         own = {k: v for k, v in given.items() if k not in ("name", "initialization")}
+        ranges = {int: Positive, float: Probability, tuple[int, ...]: SeveralPositive}  # of a network's plain numbers
         parameters = inspect.signature(network).parameters.values()
-        # what a network's plain numbers may be
-        several = Annotated[tuple[Positive, ...], Field(min_length=1)]
-        ranges = {int: Positive, float: Probability, tuple[int, ...]: several}
         fields = {p.name: (ranges.get(p.annotation, p.annotation), p.default) for p in parameters}
         fields |= {"classes": (Positive | None, None)}  # None: as many as the target needs
         checker = create_model("[model]", __config__=ConfigDict(extra="forbid"), **fields)
-        return given | {k: v for k, v in checker(**own).model_dump().items() if v is not None}
+        return given | checker(**own).model_dump(exclude_none=True)
 
 
 class TrainingTable(Table):
@@ -132,25 +131,18 @@ class Recipe(Table):
         return checked(given, "the changed recipe")
 
     def resolved_classes(self, names: tuple[str, ...]) -> int:
-        """Channels of the logits for a target whose classes have these names.
-
-        Raises:
-            LabError: `model.classes` or the loss does not fit as many classes.
-        """
+        """Channels of the logits for a target with these classes; a `LabError` if another number is asked for."""
         given, loss, count = getattr(self.model, "classes", None), self.training.loss, len(names)
+        has = f"target {self.data.target!r} has {count} classes"
         if "bce" in loss and count > 2:
-            what = f"takes two classes, but target {self.data.target!r} has {count} of them"
-            raise LabError(f"training.loss: {loss} {what}; use a cross-entropy loss")
+            raise LabError(f"training.loss: {loss} takes two classes, but {has}; use a cross-entropy loss")
         if given not in (None, count) and (given, count) != (1, 2):
-            has = f"target {self.data.target!r} has {count} classes"
             raise LabError(f"model.classes: {given}, but {has}; leave it out")
         channels = given or (1 if count == 2 and "cross-entropy" not in loss else count)
         if "bce" in loss and channels == 2:
             raise LabError("training.loss: bce takes one channel; set model.classes = 1, or use cross-entropy")
         if "cross-entropy" in loss and channels == 1:
-            raise LabError(
-                "training.loss: cross-entropy takes two channels and more; set model.classes = 2, or use bce"
-            )
+            raise LabError("training.loss: cross-entropy takes several channels; set model.classes = 2, or use bce")
         return channels
 
     def size_of_epoch(self, epoch: int) -> int:
@@ -164,15 +156,11 @@ class Recipe(Table):
 
     def toml(self) -> str:
         """The recipe as TOML, every default written out."""
-        return tomli_w.dumps(_without_none(self.model_dump()))
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
-    """Read a recipe: a TOML file, or the name of one in `labkit/recipes/`.
-
-    Raises:
-        LabError: there is no such recipe, it is no TOML, or a key or value in it is wrong.
-    """
+    """Read a recipe: a TOML file, or the name of one in `labkit/recipes/`; a `LabError` says what is wrong with it."""
     path = Path(recipe)
     if not path.is_file():
         path = RECIPES / f"{Path(recipe).name.removesuffix('.toml')}.toml"
@@ -222,10 +210,6 @@ def _allowed_keys(place: list[str], given: dict[str, Any]) -> list[str]:
     for part in place[:-1]:
         table = table.model_fields[part].annotation
     return list(table.model_fields)
-
-
-def _without_none(table: dict[str, Any]) -> dict[str, Any]:
-    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
 
 
 def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:

@@ -1,9 +1,8 @@
 """The run folder: everything that a training leaves, and everything that is read of it later."""
 
-import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HISTORY = (
-    *("epoch", "seconds", "images_per_second", "learning_rate"),
-    *("train_loss", "valid_loss", "valid_dice", "valid_iou"),
+    "epoch",
+    "seconds",
+    "images_per_second",
+    "learning_rate",
+    "train_loss",
+    "valid_loss",
+    "valid_dice",
+    "valid_iou",
 )
 """The columns of `history.csv`, one row an epoch."""
 
@@ -51,11 +56,7 @@ class Run:
         return self.path.resolve().name if self.is_folder else self.path.stem
 
     def model(self, device: str | torch.device = "cpu") -> nn.Module:
-        """The network with its best weights as float32, in evaluation mode.
-
-        Raises:
-            LabError: the weights do not belong to the recipe's network, or are not finite.
-        """
+        """The network with its best weights as float32, in evaluation mode; a `LabError` if they do not fit it."""
         model = empty_network(self.recipe)
         with _open_safetensors(self.weights) as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
@@ -69,28 +70,23 @@ class Run:
 
     def history(self) -> "pd.DataFrame":
         """One row an epoch, with the columns `HISTORY`; a weights file alone may carry it, too."""
-        if not (self.path / "history.csv").is_file() and "history" in self.facts:
-            return _read_table(io.StringIO(self.facts["history"]), self.weights, HISTORY)
-        return self._table("history.csv", HISTORY)
+        return self._table("history.csv", HISTORY, self.facts.get("history"))
 
     def steps(self) -> "pd.DataFrame":
         """One row an optimizer step, with the columns `STEPS`; only the run folder has it."""
         return self._table("steps.csv", STEPS)
 
-    def _table(self, name: str, columns: Sequence[str]) -> "pd.DataFrame":
+    def _table(self, name: str, columns: Sequence[str], text: str | None = None) -> "pd.DataFrame":
+        """A table of the run folder; where it is not there, that of the `text`."""
+        import pandas as pd  # half a second that training need not wait for
+
         path = self.path / name
-        if not path.is_file():
+        if not path.is_file() and text is None:
             raise LabError(f"{self.path}: no {name} there; name the folder of a run that was trained here")
-        return _read_table(path, path, columns)
-
-
-def _read_table(file: Path | io.StringIO, source: Path, columns: Sequence[str]) -> "pd.DataFrame":
-    import pandas as pd  # half a second that training need not wait for
-
-    try:
-        return pd.read_csv(file)[list(columns)]
-    except (ValueError, KeyError) as error:  # pandas' own errors are of these kinds
-        raise LabError(f"{source}: the table is damaged ({error}); train anew") from None
+        try:
+            return pd.read_csv(path if path.is_file() else io.StringIO(text))[list(columns)]
+        except (ValueError, KeyError) as error:  # pandas' own errors are of these kinds
+            raise LabError(f"{path}: the table is damaged ({error}); train anew") from None
 
 
 def build_network(recipe: Recipe) -> nn.Module:
@@ -105,11 +101,7 @@ def empty_network(recipe: Recipe) -> nn.Module:
 
 
 def open_run(path: str | Path) -> Run:
-    """Open a run folder, or a weights file whose metadata carry the recipe.
-
-    Raises:
-        LabError: there is no run, or the file is damaged or carries no recipe.
-    """
+    """Open a run folder, or a weights file whose metadata carry the recipe; a `LabError` if it is damaged or none."""
     path = Path(path).expanduser()
     weights = path / "best.safetensors" if path.is_dir() else path
     if not weights.is_file():
@@ -122,15 +114,15 @@ def open_run(path: str | Path) -> Run:
     return Run(path, weights, parse_recipe(metadata["recipe"], f"{weights} (its recipe)"), metadata)
 
 
-def save_weights(path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype | None = None, **facts: Any) -> None:
+def save_weights(
+    path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype = torch.float32, **facts: Any
+) -> None:
     """Write weights as safetensors, whole or not at all, with the recipe and other facts in the metadata.
 
-    Raises:
-        LabError: they are not finite, in `dtype`; the disk is full.
+    They become `dtype`; a `LabError` if they are then not finite.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    if dtype is not None:
-        state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
     _refuse_what_is_not_finite(path, state)
     metadata = {"format": "pt", "labkit": __version__, "recipe": recipe.toml()} | {k: str(v) for k, v in facts.items()}
     with written_whole(path) as file:
@@ -173,13 +165,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
-    """Write a CSV file, whole or not at all."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(rows)
-    write_text(path, text.getvalue())
+def write_table(path: Path, columns: Sequence[str], rows: list) -> None:
+    """Write a CSV file, whole or not at all, of rows that are dictionaries or tuples."""
+    import pandas as pd
+
+    write_text(path, pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n"))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from labkit.training.processes import Processes
+from labkit.training.hardware import Processes
 
 STEPS = ("epoch", "step", "learning_rate", "loss", "gradient_norm")
 """The columns of `steps.csv`, one row an optimizer step; steps are counted from 1 through the whole training."""

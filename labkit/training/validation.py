@@ -6,9 +6,8 @@ from torch import nn
 
 from labkit.data import Arrays, BatchTransform, batch_indices, batch_loader
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask, resize_logits
-from labkit.training.hardware import autocast
+from labkit.training.hardware import ALONE, Processes, autocast
 from labkit.training.losses import LOSSES
-from labkit.training.processes import ALONE, Processes
 from labkit.training.recipe import Recipe
 
 

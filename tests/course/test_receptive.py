@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from course.figures import measured_fields, stage_fields
-from course.stages import network_stages
+from course.stages import Stage, network_stages
 from labkit import models
-from labkit.analysis.costs import Stage
 from labkit.errors import LabError
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from course.stages import network_stages
-from labkit.analysis.costs import stage_at
+from course.stages import network_stages, stage_at
 from labkit.models import ENCODERS, build_model
 
 NETWORKS = [

@@ -44,13 +44,13 @@ def test_the_dice_shown_is_that_of_the_evaluation(browser):
 
 
 def test_threshold_and_opacity_change_what_is_drawn(browser):
-    first, dice = browser.picture.value, browser.dice
+    first, dice = browser.sheet.value, browser.dice
     browser.threshold.value = 0.9
-    assert browser.picture.value != first
+    assert browser.sheet.value != first
     assert browser.dice != dice
-    second = browser.picture.value
+    second = browser.sheet.value
     browser.opacity.value = 0.1
-    assert browser.picture.value != second
+    assert browser.sheet.value != second
 
 
 def test_the_network_sees_an_image_once(browser):
@@ -84,7 +84,7 @@ def class_browser(tiny_pets, tmp_path):
 
 def shown_pictures(browser) -> list[np.ndarray]:
     """The three pictures on the page at the images' own size: each pixel is the middle of its square."""
-    sheet = np.asarray(Image.open(io.BytesIO(browser.picture.value)))
+    sheet = np.asarray(Image.open(io.BytesIO(browser.sheet.value)))
     size, side = browser.arrays.size, SIDE
     middles = ((np.arange(size) + 0.5) * side / size).astype(int)
     return [sheet[:, i * (side + 4) :][middles][:, middles] for i in range(3)]

@@ -110,7 +110,7 @@ def test_models_times_each_network_and_gives_exact_numbers_as_json(shell):
         (["train", "no-such-recipe"], "neither a file nor one of"),
         (["train", "quick", "--data", "/no/such/folder"], "no images/ and annotations/ there"),
         (["train", "quick", "--epochs", "0"], "training.epochs"),
-        (["train", "quick", "--device", "gpu7"], "no device 'gpu7'"),
+        (["train", "quick", "--device", "gpu7"], "does not run on device 'gpu7'"),
         (["evaluate", "/no/such/run"], "no such run folder or weights file"),
         (["data", "get", "--data", "/tmp/labkit-none", "--from", "/no/such/archive"], "no such archive or folder"),
         (["models", "unet", "vgg"], "found 'vgg'; write 'unet width=16' with one of unet, paper_unet, "),

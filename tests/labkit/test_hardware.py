@@ -15,12 +15,8 @@ CPU = torch.device("cpu")
 
 def test_a_device_that_is_not_there_is_said_in_one_sentence():
     assert choose_device("cpu") == CPU
-    with pytest.raises(LabError, match="no device 'tpu9'"):
-        choose_device("tpu9")
-    with pytest.raises(LabError, match="is not there"):
-        choose_device(f"cuda:{torch.cuda.device_count() + 3}")
-    for name in ("mps", "meta"):
-        with pytest.raises(LabError, match=f"does not run on a device of the kind '{name}'"):
+    for name in ("tpu9", f"cuda:{torch.cuda.device_count() + 3}", "mps", "meta"):
+        with pytest.raises(LabError, match=f"does not run on device '{name}'; there are cpu"):
             choose_device(name)
 
 

@@ -127,7 +127,7 @@ def test_batches_too_small_for_the_processes_are_one_sentence(train):
     _, process = train(recipe(training={"batch_size": 1}), "thin", wait=False)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "error: training.batch_size: batches of 1 cannot be shared by 2 processes" in err
+    assert "error: training.batch_size: batches of 1 cannot be shared by 2 processes; start fewer" in err
     assert "Traceback" not in err.split("error: training.batch_size")[0]
 
 

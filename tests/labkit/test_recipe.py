@@ -128,7 +128,7 @@ def test_missing_recipe_is_refused_with_the_known_ones():
         ('[training]\nfaults = ["frozen"]', "training.faults", "leave faults empty"),
         ('[training]\nloss = "cross-entropy"\n[model]\nclasses = 1', "training.loss", "model.classes = 2"),
         ('[training]\nloss = "bce"\n[model]\nclasses = 2', "training.loss", "classes = 1"),
-        ("[model]\nclasses = 3", "model.classes", "use 1 or 2"),
+        ("[model]\nclasses = 3", "model.classes", "2 classes; leave it out"),
         ('[data]\ntarget = "trimap"\n[training]\nloss = "bce"', "'trimap'", "cross-entropy"),
         ("[training\nepochs = 3", "not a TOML file", "line 1"),
         ("data = 3", "data", "dictionary"),

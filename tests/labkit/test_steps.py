@@ -30,7 +30,7 @@ from labkit.training import (
     resolve,
     train_step,
 )
-from labkit.training.processes import ALONE
+from labkit.training.hardware import ALONE
 from labkit.training.recipe import TrainingTable
 from labkit.training.runs import load_checkpoint, save_checkpoint
 from labkit.training.steps import Steps, gradient_norm
@@ -293,7 +293,7 @@ def test_where_no_compiler_is_one_sentence_says_so(tiny_pets, tmp_path):
     torch._dynamo.reset()
     with (
         config.patch({"cpp.cxx": (None, "no-such-compiler"), "fx_graph_cache": False}),
-        pytest.raises(LabError, match=r"training\.compile: torch\.compile failed \(.*compiler.*\); install .*= false$"),
+        pytest.raises(LabError, match=r"training\.compile: torch\.compile failed \(.*compiler.*\); install .*= false"),
     ):
         trained(recipe(training={"compile": True}), tiny_pets, tmp_path / "run")
     torch._dynamo.reset()

@@ -215,7 +215,7 @@ def test_a_gpus_words_about_memory_are_read():
         "CUDA out of memory. Tried to allocate 2.25 GiB. GPU 0 has a total capacity of 7.79 GiB of which 312.44 MiB is "
         "free. Including non-PyTorch memory, this process has 7.46 GiB memory in use."
     )
-    assert explaining.missing_memory(torch.OutOfMemoryError(words)) == "2.25 GiB more asked for, 312.44 MiB free"
+    assert explaining.missing_memory(torch.OutOfMemoryError(words)) == "2.25 GiB"
     assert explaining.missing_memory(RuntimeError("shape mismatch")) is None
 
 
