@@ -134,7 +134,8 @@ def common_steps(
     get = [*labkit, "data", "get", "--data", data]
     if not (out / "data").exists():
         get += ["--from", str(archive)]
-    lab = [*labkit, "lab", "--data", data, "--recipe", notebooks_recipe, "--device", device, "--out", str(out / "lab")]
+    lab = [sys.executable, "-m", "course", "lab", "--data", data, "--recipe", notebooks_recipe, "--device", device]
+    lab += ["--out", str(out / "lab")]
     lab += [word for name in notebooks for word in ("--only", name)]
     steps = [
         Step("data", 1, get, limit or 90, lambda: results.data(out / "data")),

@@ -44,14 +44,14 @@ def size_and_share(
         heights: of the images, in pixels.
         widths: likewise.
         shares: name of each group of images -> foreground shares, 0 to 1.
-        side: the square that all images are resized to, drawn too.
+        side: the square that all images are squashed to, drawn too.
     """
     figure = new_figure(8.5, 3.1)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     sizes, counts = np.unique(np.stack([widths, heights]), axis=1, return_counts=True)
     area = 8 + 160 * counts / counts.max()
     left.scatter(*sizes, s=area, color=SERIES[1], alpha=0.55, linewidths=0, label="images on disk")
-    left.plot(side, side, "s", color=SERIES[3], markersize=8, label=f"resized to {side} x {side}")
+    left.plot(side, side, "s", color=SERIES[3], markersize=8, label=f"squashed to {side} x {side}")
     highest = 1.12 * max(*sizes.max(axis=1), side)
     left.set(xlim=(0, highest), ylim=(0, highest), xlabel="width in pixels", ylabel="height in pixels")
     left.set_aspect("equal")

@@ -1,6 +1,5 @@
 """Analysis: run folder -> predictions -> tables."""
 
-
 from labkit.analysis.cases import case_masks, error_by_distance, probabilities
 from labkit.analysis.costs import NetworkCosts, latency, module_calls, network_costs
 from labkit.analysis.evaluation import (

@@ -2,7 +2,6 @@
 
 Each takes images `float [B, in_channels, H, W]` and gives logits `[B, classes, H, W]`; one class is a binary mask.
 """
-# ruff: noqa: F401 (what the package offers)
 
 from typing import Any
 

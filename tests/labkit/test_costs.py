@@ -121,7 +121,7 @@ def test_what_cannot_be_measured_is_one_sentence():
         network_costs(deep, 64)
     with pytest.raises(LabError, match="image of 1 channels and 32x32 pixels"):
         network_costs(build_model("unet", width=2), 32, in_channels=1)
-    with pytest.raises(LabError, match="BasicBlock: its stages are not known"):
+    with pytest.raises(LabError, match="BasicBlock: its stages are not registered"):
         stage_table(BasicBlock(3, 3))
     with pytest.raises(LabError, match="repeats=0"):
         latency(BasicBlock(3, 3), 32, repeats=0)
