@@ -113,7 +113,7 @@ def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> 
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            publish(temporary, path)
+            os.replace(temporary, path) if replace else publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

@@ -336,6 +336,7 @@ def dask_processes(lab_home, tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_workers_job_is_done_by_another_to_the_same_bits(
     shell, written, tiny_root, tiny_pets, dask_processes, tmp_path
 ):

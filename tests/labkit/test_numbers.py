@@ -217,3 +217,10 @@ def test_more_pixels_than_float32_can_count(monkeypatch):
     monkeypatch.setattr(cases, "predict_batches", lambda *_: [one])
     table = analysis.error_by_distance(None, None, np.array([0]), reach=1)
     assert table["pixels"].tolist() == table["errors"].tolist() == [0, 0, 0, side**2]
+
+
+@pytest.mark.parametrize("name", ["model.pth", "last.pt"])
+def test_a_file_of_torch_save_is_told_from_a_damaged_one(name, tmp_path):
+    torch.save({"weight": torch.zeros(2)}, tmp_path / name)
+    with pytest.raises(LabError, match=r"file of torch\.save.*best\.safetensors"):
+        open_run(tmp_path / name)
