@@ -183,7 +183,7 @@ def _open_safetensors(weights: Path):
     except (SafetensorError, OSError) as error:
         if weights.suffix in (".pth", ".pt"):
             raise LabError(
-                f"{weights}: is a file of torch.save, which carries no recipe; name the run folder or its best.safetensors"
+                f"{weights}: a file of torch.save carries no recipe; name the run folder or its best.safetensors"
             ) from None
         raise LabError(f"{weights}: the weights file is damaged or no safetensors file ({error})") from None
 

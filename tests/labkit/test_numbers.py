@@ -222,5 +222,5 @@ def test_more_pixels_than_float32_can_count(monkeypatch):
 @pytest.mark.parametrize("name", ["model.pth", "last.pt"])
 def test_a_file_of_torch_save_is_told_from_a_damaged_one(name, tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / name)
-    with pytest.raises(LabError, match=r"file of torch\.save.*best\.safetensors"):
+    with pytest.raises(LabError, match=r"file of torch\.save carries.*best\.safetensors"):
         open_run(tmp_path / name)
