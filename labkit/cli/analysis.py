@@ -15,6 +15,7 @@ def evaluate(
     data: Data = "sample",
     split: Annotated[str, typer.Option(help="A part of the recipe's split, or FAMILY/PART of another.")] = "test",
     scored_at: Annotated[str, typer.Option(help="input (the recipe's size) or original (each image's own).")] = "input",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -28,8 +29,9 @@ def evaluate(
     from labkit import analysis
     from labkit.data import class_names, open_pets
 
-    opened, pets, show = analysis.open_run(run), open_pets(data), partial(bar, what="evaluating")
-    summary, _, confusion = analysis.evaluate(opened, pets, split, scored_at=scored_at, device=device, progress=show)
+    opened, pets = analysis.open_run(run), open_pets(data)
+    options = {"scored_at": scored_at, "threshold": threshold, "device": device}
+    summary, _, confusion = analysis.evaluate(opened, pets, split, **options, progress=partial(bar, what="evaluating"))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return

@@ -69,6 +69,24 @@ def test_a_failure_names_notebook_cell_and_error_and_keeps_what_ran(tmp_path):
     assert json.loads(kept)["cells"][-1]["outputs"] == []
 
 
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        ("/nowhere/python", r"starts /nowhere/python, which is not there; .*ipykernel install"),
+        ("false", "its kernel died"),
+    ],
+)
+def test_a_kernel_that_cannot_start_is_one_sentence(program, sentence, tmp_path, monkeypatch):
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    spec = {"argv": [program, "-f", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(LabError, match=sentence):
+        headless.run_notebook(notebook(tmp_path, "1"), tmp_path / "out", {}, progress=False)
+
+
 class Fetched(html.parser.HTMLParser):
     """Collects what a page would fetch."""
 

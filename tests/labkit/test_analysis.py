@@ -1,6 +1,7 @@
 """Evaluation, prediction and tables of a run, against the same things computed by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision
 from typer.testing import CliRunner
 
 from labkit import analysis, cli, painting
-from labkit.data import class_names, load_arrays, read_image
+from labkit.data import class_names, load_arrays, open_pets, read_image
 from labkit.errors import LabError
 from labkit.training import fit, open_run, parse_recipe
 
@@ -93,6 +94,18 @@ def test_at_the_original_size_logits_are_enlarged_and_then_cut(run, tiny_pets):
         assert dice == pytest.approx(f1_score((trimap != 2).ravel(), mask.numpy().ravel()), abs=1e-6)
     assert summary["scored_at"] == "original"
     assert json.loads((analysis.evaluation_folder(run, summary) / "summary.json").read_text()) == summary
+
+
+def test_another_threshold_and_other_data_of_one_name_replace_no_summary(run, tiny_pets, own_pets):
+    usual = analysis.evaluate(run, tiny_pets, device="cpu").summary
+    strict = analysis.evaluate(run, tiny_pets, device="cpu", threshold=0.95).summary
+    others = replace(open_pets(own_pets(count=12, tests=3)), label=tiny_pets.label)
+    other = analysis.evaluate(run, others, device="cpu").summary
+    folders = [analysis.evaluation_folder(run, summary) for summary in (usual, strict, other)]
+    assert [json.loads((folder / "summary.json").read_text()) for folder in folders] == [usual, strict, other]
+    assert len(set(folders)) == 3
+    assert folders[1].name.endswith("-threshold-0.95")
+    assert strict["dice_per_image"] != usual["dice_per_image"]
 
 
 def test_a_weights_file_alone_gives_the_same_scores_and_keeps_nothing(run, tiny_pets, tmp_path):
