@@ -49,6 +49,11 @@ def test_every_parameter_has_a_type_and_a_help_text(notebook):
         assert re.fullmatch(r"\w+: (str|int|float|bool) = \S.*  # \S.*", line), line
 
 
+def test_no_heading_hides_in_a_code_cell(notebook):
+    for cell in code_cells(notebook):
+        assert not any(line.startswith("# ##") for line in cell.source.splitlines()), cell.source[:80]
+
+
 def test_no_cell_is_long_and_imports_are_from_rooms(notebook):
     for cell in code_cells(notebook):
         assert len(cell.source.splitlines()) <= 25, cell.source[:80]
