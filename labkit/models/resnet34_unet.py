@@ -139,6 +139,8 @@ class ResNet34UNet(nn.Module):
     ):
         super().__init__()
         self.encoder = ResNet34Encoder(in_channels, width=width)
+        if decoder not in ("lab", "unet"):
+            raise ValueError(f"decoder: found {decoder!r}; use lab or unet")
         if decoder == "lab":
             self.decoder = LabDecoder(width=width)
         else:

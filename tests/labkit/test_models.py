@@ -349,3 +349,8 @@ def test_group_norm_takes_any_width(width):
 def test_a_variant_that_is_not_there_is_not_another_one_in_silence(wrong):
     with pytest.raises((KeyError, ValueError), match="x"):
         UNet(width=4, **wrong)
+
+
+def test_a_mistyped_decoder_is_refused():
+    with pytest.raises(LabError, match="decoder: found 'unett'"):
+        build_model("resnet34_unet", decoder="unett")
