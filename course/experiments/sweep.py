@@ -8,7 +8,7 @@ import pandas as pd
 from course.experiments.jobs import Job
 from labkit.data import class_names, data_root, open_pets
 from labkit.errors import LabError
-from labkit.files import write_text
+from labkit.files import check_targets, write_text
 from labkit.training import Recipe
 
 MEASURES = ("valid_dice", "dice_per_image", "dice_pooled")
@@ -21,8 +21,9 @@ def planned_jobs(
     """A job for each training of a plan, in a folder of its own in `out` (see `Job`).
 
     Raises:
-        LabError: a recipe does not fit the data, or they have no such split.
+        LabError: a recipe does not fit the data, they have no such split, or tables in `out` are not labkit's.
     """
+    check_targets(out / f"{name}.csv" for name in ("results", "seeds"))
     pets, jobs, (family, _, part) = open_pets(data), [], split.rpartition("/")
     for labels, recipe in plan:
         own, run = recipe.data.split, str(out / labels["run"])

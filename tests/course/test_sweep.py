@@ -290,6 +290,11 @@ def test_a_sweep_trains_scores_and_skips_and_one_bad_run_stops_no_other(shell, w
     assert seeds["dice_pooled_std"] == pytest.approx(np.std(dice, ddof=1))
     assert f"{dice.mean():.4f} ± {np.std(dice, ddof=1):.4f}" in out
 
+    (tmp_path / "out" / "results.csv").write_text("with a column of my own")
+    status, out, err = shell(*words)
+    assert (status, "runs done" in out) == (1, False)  # before anything is trained
+    assert "results.csv: is there already, and labkit has not written it as it is now" in err
+
 
 def test_tables_by_hand(written, tiny_root, lab_home, tmp_path):
     _, plan = load_plan(written(SWEEP))
