@@ -1,5 +1,6 @@
 """The training loop."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -88,6 +89,9 @@ class Trainer:
         self.average = MovingAverage(self.model, table.ema) if table.ema else None
         self.validated = self.average.module if self.average else self.model
         processes.check(batches, self.valid)
+        if min(map(len, batches)) < 2 * processes.size:  # on a share of one image a norm may see one value: ask before
+            side = min([size for size, _ in table.sizes], default=data.image_size)
+            copy.deepcopy(self.model).to("meta").train()(torch.empty(1, 3, side, side, device="meta"))
         self.parallel = processes.wrap(self.model)
         """The model as it is called: on several processes it averages the gradients; it may be compiled."""
         if table.compile:
