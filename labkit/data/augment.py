@@ -46,6 +46,9 @@ class Augment(BaseModel):
     saturation: Probability = 0.0
     outside: Literal["reflection", "border", "zeros"] = "reflection"
     """What lies outside the image (and its trimap) when a map looks there."""
+    copies: Annotated[int, Field(ge=0, le=100)] = 0
+    """Transformed copies that stand beside each image, which is then left as it is; 0: the transformed image stands
+    in its place. An epoch has `1 + copies` times as many steps."""
     redraw: Annotated[int, Field(ge=0, le=100)] = 0
     """How many times at most an image is drawn anew while its mask has no foreground, which shifts the classes."""
 

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     trimaps: Tensor
     """`uint8 [B, S, S]`"""
     indices: Tensor
-    """`int64 [B]`: which images of the data set these are."""
+    """`int64 [B]`: which images of the data set these are; copies as in `with_copies`."""
 
 
 class ArrayRows(Dataset):
@@ -34,10 +34,16 @@ class ArrayRows(Dataset):
         self.arrays = arrays
 
     def __getitem__(self, indices: np.ndarray) -> Batch:
-        order = np.argsort(indices)  # ascending reads are kinder to the disk
+        rows = indices % len(self.arrays.images)
+        order = np.argsort(rows)  # ascending reads are kinder to the disk
         back = np.argsort(order)
-        ascending = indices[order]
+        ascending = rows[order]
         return Batch(self.arrays.images[ascending][back], self.arrays.trimaps[ascending][back], indices)
+
+
+def with_copies(indices: np.ndarray, pets: Pets, augment: Augment) -> np.ndarray:
+    """The indices, then those of `augment.copies` copies: index + number of images for the first copy, and so on."""
+    return np.concatenate([indices + copy * len(pets.items) for copy in range(augment.copies + 1)])
 
 
 def batch_indices(indices: np.ndarray, batch_size: int, seed: int | None = None, epoch: int = 0) -> list[np.ndarray]:
@@ -80,6 +86,7 @@ class BatchTransform:
     def __init__(self, pets: Pets, target: str, mean: Sequence[float], std: Sequence[float], device="cpu"):
         class_names(target, pets)  # refuses a target that does not fit the data
         self.target, self.device, self.redraws = target, torch.device(device), RedrawCount()
+        self.number = len(pets.items)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
         self.species, self.class_ids = (torch.from_numpy(ids).to(self.device) for ids in (pets.species, pets.class_ids))
@@ -98,9 +105,13 @@ class BatchTransform:
         augmented = partial(augment_batch, augment=augment or Augment(), seed=seed, epoch=epoch, size=size)
         if augment is not None or size not in (None, images.shape[-1]):
             images, trimaps = augmented(images, trimaps, indices=batch.indices)
+        still = batch.indices < self.number * (augment is not None and augment.copies > 0)  # beside copies: as it is
+        if still.any():
+            plain = partial(augment_batch, augment=Augment(), seed=0, epoch=0, size=size)
+            images[still], trimaps[still] = plain(raw_images[still], raw_trimaps[still], indices=batch.indices[still])
         masks = self._masks(trimaps, batch.indices)
         for attempt in range(1, redraw + 1):
-            empty = torch.nonzero(~has_foreground(masks))[:, 0]
+            empty = torch.nonzero(~has_foreground(masks) & ~still.to(masks.device))[:, 0]
             if len(empty) == 0:
                 break
             indices = batch.indices[empty.cpu()]
@@ -112,5 +123,5 @@ class BatchTransform:
         return images.sub_(self.mean).div_(self.std), masks  # in place: they are this call's own
 
     def _masks(self, trimaps: Tensor, indices: Tensor) -> Tensor:
-        indices = indices.to(self.device, non_blocking=True)
+        indices = (indices % self.number).to(self.device, non_blocking=True)
         return mask_from_trimap(trimaps, self.target, self.species[indices], self.class_ids[indices])

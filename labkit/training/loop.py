@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays
+from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays, with_copies
 from labkit.training.checkpoints import closing_the_earlier, run_in_progress
 from labkit.training.explaining import explained
+from labkit.training.faults import apply_faults
 from labkit.training.hardware import ALONE, Processes, autocast, join_processes, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
@@ -78,8 +79,12 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, pets: Pets, model: nn.Module, processes: Processes = ALONE):
         data, table, device = recipe.data, recipe.training, torch.device(recipe.training.device)
-        self.recipe, self.processes = recipe, processes
-        self.train, self.valid = (pets.split(part, data.split) for part in ("train", "valid"))
+        self.recipe, self.pets, self.processes = recipe, pets, processes
+        self.train, self.valid = (
+            with_copies(recipe.train_indices(pets), pets, data.augment),
+            pets.split("valid", data.split),
+        )
+        self.loss = LOSSES[table.loss]
         self.arrays = load_arrays(pets, data.image_size)
         self.prepare = BatchTransform(pets, data.target, data.mean, data.std, device)
         self.model = model.to(device, memory_format=torch.channels_last)
@@ -106,7 +111,7 @@ class Trainer:
             FloatingPointError: the loss is not finite.
         """
         table, augment = self.recipe.training, self.recipe.data.augment
-        loss, steps = LOSSES[table.loss], Steps(epoch, table.accumulate)
+        steps = Steps(epoch, table.accumulate)
         groups = [batches[i : i + table.accumulate] for i in range(0, len(batches), table.accumulate)]
         loaded = iter(progress(batch_loader(self.arrays, self.processes.share(batches)), epoch))
         self.model.train()
@@ -115,7 +120,7 @@ class Trainer:
                 images, masks = self.prepare(next(loaded), augment, table.seed, epoch, size)
                 images = images.contiguous(memory_format=torch.channels_last)
                 weight = self.processes.weight(len(images), len(whole))
-                value = train_step(self.parallel, images, masks, loss, table.precision, weight / len(group))
+                value = train_step(self.parallel, images, masks, self.loss, table.precision, weight / len(group))
                 steps.add_batch(weight * value, self.schedule.get_last_lr()[0])
             steps.gradient_norms.append(gradient_norm(self.model))
             self.optimizer.step()
@@ -172,6 +177,7 @@ def epochs(
         trainer = Trainer(recipe, pets, model, processes)
 
     with run_in_progress(run, trainer, resume) as kept:
+        apply_faults(trainer, kept)
         for epoch in range(len(kept.history) + 1, table.epochs + 1):
             if kept.has_stalled():
                 break
@@ -182,7 +188,7 @@ def epochs(
             steps = trainer.epoch(batches, epoch, size, progress)
             trained = time.perf_counter() - began
             images = trainer.arrays, trainer.valid, trainer.prepare
-            scores = valid_scores(trainer.validated, *images, recipe, size, processes)
+            scores = valid_scores(trainer.validated, *images, recipe, size, processes, trainer.loss)
             if not math.isfinite(scores["loss"]):
                 rates = f"learning rates up to {max(steps.rates):g}"
                 raise FloatingPointError(f"epoch {epoch}: the validation loss is {scores['loss']:g} after {rates}")

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
@@ -12,6 +13,7 @@ from labkit.data import TARGETS, Augment, Pets, class_names, color_statistics, l
 from labkit.data.augment import Probability
 from labkit.errors import LabError
 from labkit.models import NETWORKS
+from labkit.training.faults import FAULTS
 from labkit.training.hardware import choose_device, choose_precision
 from labkit.training.losses import LOSSES
 
@@ -37,6 +39,8 @@ class DataTable(Table):
 
     target: Literal[tuple(TARGETS)] = "foreground"
     split: str = "official"
+    train_images: Positive | None = None
+    """Only so many of the training images, always the same and each number's among a larger one's; None: all."""
     image_size: Annotated[int, Field(ge=32, le=1024)] = 128
     """Height and width of the network's input in pixels."""
     normalize: Literal["dataset", "imagenet", "unit", "raw"] = "dataset"
@@ -95,7 +99,8 @@ class TrainingTable(Table):
     compile: bool = False
     """Let torch.compile make the training pass faster; each size of the images costs half a minute and more, once."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    faults: tuple[str, ...] = ()
+    faults: tuple[Literal[tuple(FAULTS)], ...] = ()
+    """Mistakes of the reports' code that are made on purpose, see `training/faults.py`."""
     device: str | None = None
     """Filled in when a training starts."""
 
@@ -115,14 +120,12 @@ class Recipe(Table):
         if sizes and (sizes[-1][0] != full or max(sizes)[0] > full):
             found = ", ".join(str(size) for size, _ in sizes)
             raise ValueError(f"training.sizes: found {found}; the last must be image_size = {full}, and none larger")
-        if self.training.faults:
-            raise ValueError(f"training.faults: {self.training.faults[0]!r} is not known; leave faults empty")
         return self
 
     def changed(self, **tables: dict[str, Any]) -> "Recipe":
         """A copy with some keys changed, checked anew: `recipe.changed(training={"epochs": 3})`."""
         given = self.model_dump()
-        if {"normalize", "image_size", "split"} & tables.get("data", {}).keys():
+        if {"normalize", "image_size", "split", "train_images"} & tables.get("data", {}).keys():
             given["data"] |= {"mean": None, "std": None}  # they were of other pixels
         if tables.get("model", {}).get("name", self.model.name) != self.model.name:
             given["model"] = {}  # they were of another network
@@ -144,6 +147,17 @@ class Recipe(Table):
         if "cross-entropy" in loss and channels == 1:
             raise LabError("training.loss: cross-entropy takes several channels; set model.classes = 2, or use bce")
         return channels
+
+    def train_indices(self, pets: Pets) -> np.ndarray:
+        """Indices of the training images, `data.train_images` of them; a `LabError` where there are not so many."""
+        indices, number = pets.split("train", self.data.split), self.data.train_images
+        if number is None:
+            return indices
+        if number > len(indices):
+            raise LabError(
+                f"data.train_images: {number}, but split {self.data.split!r} trains on {len(indices)} images"
+            )
+        return indices[np.sort(np.random.default_rng(0).permutation(len(indices))[:number])]
 
     def size_of_epoch(self, epoch: int) -> int:
         """Side of the training images in pixels in an epoch, which counts from 1."""
@@ -220,7 +234,7 @@ def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:
     Raises:
         LabError: mean or deviation were written by hand; the target or the lists do not fit the data.
     """
-    data, chosen, train = recipe.data, choose_device(device), pets.split("train", recipe.data.split)
+    data, chosen, train = recipe.data, choose_device(device), recipe.train_indices(pets)
     if (data.mean or data.std) and data.fingerprint is None:
         raise LabError("data.mean, data.std: they are found when a training starts, by data.normalize; leave them out")
     if data.normalize != "dataset":

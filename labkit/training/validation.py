@@ -7,7 +7,7 @@ from torch import nn
 from labkit.data import Arrays, BatchTransform, batch_indices, batch_loader
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, predicted_mask, resize_logits
 from labkit.training.hardware import ALONE, Processes, autocast
-from labkit.training.losses import LOSSES
+from labkit.training.losses import LOSSES, Loss
 from labkit.training.recipe import Recipe
 
 
@@ -20,13 +20,16 @@ def valid_scores(
     recipe: Recipe,
     size: int,
     processes: Processes = ALONE,
+    loss: Loss | None = None,
 ) -> dict[str, float]:
     """Loss, per-image Dice and IoU of images at `indices`, fed at `size`, scored at the recipe's image size.
+
+    The loss is the recipe's, if no other is given.
 
     Logits that are not finite make the loss NaN, whatever the loss function makes of them.
     """
     model.eval()
-    loss, sums = LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
+    loss, sums = loss or LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
     mine = indices[processes.rank :: processes.size]
     for batch in batch_loader(arrays, batch_indices(mine, max(32, recipe.training.batch_size))):
         images, masks = prepare(batch)
