@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from course.claims_cli import claims_app
 from course.doctor import doctor
 from labkit.cli.shell import Data, Device, bar, run
 from labkit.errors import LabError
@@ -137,6 +138,7 @@ def _readable(title: str, table: "pd.DataFrame") -> str:
 
 
 app.command()(doctor)
+app.add_typer(claims_app, name="claims")
 
 
 def main() -> None:

@@ -3,16 +3,16 @@
 import json
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from filelock import FileLock
 
-from labkit.analysis import evaluate
-from labkit.data import open_pets
+from labkit.analysis import Evaluation, evaluate
+from labkit.data import Pets, open_pets
 from labkit.errors import LabError
 from labkit.files import RUN_LOCK, clear_run_folder, write_text
 from labkit.models import count_parameters
-from labkit.training import epochs, open_run, parse_recipe, write_json
+from labkit.training import Epoch, Run, epochs, open_run, parse_recipe, write_json
 
 TOPIC = "labkit-epochs"  # where workers tell of their epochs
 _one_at_a_time = threading.Lock()  # trainings in threads of one process would share their random numbers
@@ -42,8 +42,23 @@ def finished(job: Job) -> dict[str, Any] | None:
         raise LabError(f"{path}: damaged; delete it, and the run is scored again") from None
 
 
-def run_job(job: Job) -> dict[str, Any]:
+class Watch(Protocol):
+    """Whoever measures more of a training than its scores."""
+
+    def begin(self) -> None:
+        """Called before the first epoch, or before a begun run goes on."""
+
+    def after(self, epoch: Epoch, pets: Pets) -> None:
+        """Called after each epoch, when it is kept."""
+
+    def finish(self, run: Run, pets: Pets, evaluation: Evaluation) -> dict[str, Any]:
+        """Called at the end; returns more columns of the row."""
+
+
+def run_job(job: Job, watch: Watch | None = None) -> dict[str, Any]:
     """Train, going on where a begun run was, and score; returns the row, see `finished`.
+
+    With a `watch` the run is scored in the precision of its training.
 
     Raises:
         LabError: this process sees other files or data, the run cannot be written, or its training failed.
@@ -66,10 +81,16 @@ def run_job(job: Job) -> dict[str, Any]:
             if job.notebook:
                 _train_in_notebook(job)
             else:
+                if watch:
+                    watch.begin()
                 for epoch in epochs(recipe, pets, run, device=job.device, resume=True):
                     worker.log_event(TOPIC, told | {"epoch": epoch.epoch})
+                    if watch:
+                        watch.after(epoch, pets)
         opened = open_run(run)
-        summary = evaluate(opened, pets, job.split, device=job.device).summary
+        precision = opened.recipe.training.precision if watch else "auto"
+        evaluation = evaluate(opened, pets, job.split, device=job.device, precision=precision)
+        summary = evaluation.summary
         row = {
             "status": "done",
             "best_epoch": int(opened.facts["epoch"]),
@@ -79,6 +100,8 @@ def run_job(job: Job) -> dict[str, Any]:
             "seconds": round(float(opened.history()["seconds"].sum()), 1),
             "parameters": count_parameters(opened.model()),
         }
+        if watch:
+            row |= watch.finish(opened, pets, evaluation)
         write_json(run / "result.json", {"asked": job.recipe, "row": row})
         return row
 

@@ -19,6 +19,7 @@ def run_jobs(
     workers: int | None = None,
     watch: Callable[[str, int], None] = lambda run, epoch: None,
     tell: Callable[[str], None] = lambda text: None,
+    work: Callable[[Job], dict[str, Any]] = run_job,
 ) -> Iterator[tuple[Job, dict[str, Any], bool]]:
     """Do every job; yields it with its row, and whether an earlier call has done it: these first, others as they end.
 
@@ -30,6 +31,7 @@ def run_jobs(
         workers: their number; default one for each GPU, or one for two CPU cores where there is none.
         watch: told a run folder and the epochs that are done there, from another thread.
         tell: told what is waited for.
+        work: what a worker does; a function of a module, as `run_job` is.
 
     Raises:
         LabError: there is no Dask, or no scheduler.
@@ -60,7 +62,7 @@ def run_jobs(
             gpus = client.run_on_scheduler(lambda dask_scheduler: bool(dask_scheduler.resources.get("GPU")))
             # a job whose worker dies is given to another one by the scheduler; retries are for errors of the machine
             options = {"retries": 3, "pure": False, "resources": {"GPU": 1} if gpus else None}
-            futures = {client.submit(run_job, job, **options): job for job in waiting}
+            futures = {client.submit(work, job, **options): job for job in waiting}
             for future in as_completed(list(futures)):
                 error = future.exception()
                 told = f"{type(error).__name__}: {error}".removeprefix("LabError: ").partition("\n")[0]
@@ -75,10 +77,10 @@ def _local_cluster(jobs: Sequence[Job], workers: int | None) -> AbstractContextM
 
     environments = worker_environments(jobs[0].device, workers, len(jobs))
     # no limit, because the arrays on disk that a worker looks at would count as its memory
-    options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.ERROR}
+    options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
     spec = {i: {"cls": Nanny, "options": options | {"env": env}} for i, env in enumerate(environments)}
     local = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-    return SpecCluster(spec, local, silence_logs=logging.ERROR)
+    return SpecCluster(spec, local, silence_logs=logging.CRITICAL)
 
 
 def worker_environments(device: str, workers: int | None, most: int) -> list[dict[str, str]]:

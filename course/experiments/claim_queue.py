@@ -1,0 +1,120 @@
+"""The queue of the claims' trainings: what is due, what is done before, and when it stops."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from course.experiments.claim_jobs import run_claim_job
+from course.experiments.claims import Claim, Planned, due_runs, load_scale
+from course.experiments.jobs import Job
+from course.experiments.workers import run_jobs
+from labkit.data import Pets, data_root, open_pets
+from labkit.errors import LabError
+from labkit.training import Recipe
+
+Rows = dict[str, dict[str, Any]]
+
+
+class ClaimQueue:
+    """All trainings that some claims need at a scale, each once.
+
+    Args:
+        claims: in the order in which their trainings are done.
+        scale: `tiny`, `cpu` or `gpu`.
+        out: the folder of the run folders.
+        recorded: rows of `records/claims.csv`, by run; one that was made of the same recipe and data is not done again.
+        device: of all trainings.
+    """
+
+    def __init__(self, claims: Iterable[Claim], scale: str, out: Path, recorded: Mapping[str, Any], device="auto"):
+        self.claims, self.scale, self.out, self.device = list(claims), scale, out, device
+        self.data, self.base = load_scale(scale)
+        self.pets: Pets = open_pets(self.data)
+        self.failed: dict[str, str] = {}
+        self.jobs: dict[str, Job] = {}
+        self.rows: Rows = {}
+        self.recorded = recorded
+
+    def due(self) -> dict[str, Planned]:
+        """What is known to be needed and neither done nor failed, by run."""
+        while True:  # rows of earlier calls may settle what a tuned arm needs next
+            valid_dice = {run: float(row["valid_dice"]) for run, row in self.rows.items()}
+            needed = due_runs(self.claims, self.scale, self.base, valid_dice)
+            known = {
+                run: self.recorded[run] for run in needed.keys() - self.rows.keys() if self._is_recorded(needed[run])
+            }
+            if not known:
+                return {run: one for run, one in needed.items() if run not in self.rows and run not in self.failed}
+            self.rows |= known
+
+    def _is_recorded(self, planned: Planned) -> bool:
+        row = self.recorded.get(planned.run)
+        return row is not None and row["asked"] == planned.asked(self.base, self.pets.fingerprint)
+
+    def job(self, planned: Planned) -> Job:
+        """The training as a job."""
+        labels = {
+            "run": planned.run,
+            "scale": self.scale,
+            "seed": planned.recipe.training.seed,
+            "changes": json.dumps({k: v for k, v in planned.changes.items() if k != "training.seed"}),
+            "asked": planned.asked(self.base, self.pets.fingerprint),
+        }
+        recipe: Recipe = planned.recipe.changed(data={"fingerprint": self.pets.fingerprint})
+        data = str(data_root(self.data).resolve())
+        return Job(str(self.out / planned.run), recipe.toml(), data, labels, "test", self.device)
+
+    def work(
+        self,
+        workers: int | None = None,
+        minutes: float | None = None,
+        tell: Callable[[str], None] = lambda text: None,
+        watch: Callable[[str, int], None] = lambda run, epoch: None,
+    ) -> bool:
+        """Do what is due, until all is done or the minutes are over; returns whether all is done.
+
+        A training in progress when the minutes are over is stopped; the next call goes on after its last epoch.
+        """
+        ends = None if minutes is None else time.monotonic() + 60 * minutes
+        while due := self.due():
+            together = {run: one for run, one in due.items() if not one.alone}
+            jobs = [self.job(one) for one in (together or due).values()]
+            self.jobs |= {job.labels["run"]: job for job in jobs}
+            work = run_jobs(jobs, None, workers if together else 1, watch, tell, run_claim_job)
+            for job, row, before in work:
+                name = job.labels["run"]
+                if row["status"] == "failed":
+                    self.failed[name] = row["error"]
+                    tell(f"{name}: failed: {row['error']}")
+                else:
+                    self.rows[name] = row
+                    found = (
+                        f"valid Dice {row['valid_dice']:.4f}, test {row['dice_per_image']:.4f}, {row['seconds']:.0f} s"
+                    )
+                    tell(f"{name}: {'done before: ' if before else ''}{found}")
+                if ends is not None and time.monotonic() > ends:
+                    work.close()
+                    return not self.due()
+        return True
+
+    def all_jobs(self) -> list[Job]:
+        """A job for everything that is needed as far as is known now, done or not."""
+        self.due()
+        valid_dice = {run: float(row["valid_dice"]) for run, row in self.rows.items()}
+        return [self.job(one) for one in due_runs(self.claims, self.scale, self.base, valid_dice).values()]
+
+
+def recorded_rows(folder: Path) -> Rows:
+    """The rows of `claims.csv` in a folder of records, by run; none where there is no such file."""
+    path = folder / "claims.csv"
+    if not path.is_file():
+        return {}
+    try:
+        table = pd.read_csv(path)
+        return {row["run"]: row for row in table.to_dict("records")}
+    except (ValueError, KeyError) as error:
+        raise LabError(f"{path}: the table is damaged ({error}); take the one of the repository") from None
