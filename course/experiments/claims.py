@@ -30,15 +30,13 @@ class Table(BaseModel):
 
 
 class Comparison(Table):
-    """What a claim says about its arms: `first` minus `second` (or `first` alone) lies above or below `than`."""
+    """What a claim says about its arms: `first` minus `second` (or `first` alone) is `higher` or `lower` than `than`."""
 
     measure: Literal[MEASURES]
     first: str
     second: str | None = None
-    expected: Literal["higher", "lower", "equal"]
+    expected: Literal["higher", "lower"]
     than: float = 0.0
-    margin: float = 0.0
-    """`equal`: the difference is smaller than this."""
     counts: bool = True
     """False: it is shown beside the verdict and does not decide it."""
 
