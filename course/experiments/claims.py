@@ -30,7 +30,7 @@ class Table(BaseModel):
 
 
 class Comparison(Table):
-    """What a claim says about its arms: `first` minus `second` (or `first` alone) is `higher` or `lower` than `than`."""
+    """What a claim says about its arms: `first` minus `second` (or `first` alone) is higher or lower than `than`."""
 
     measure: Literal[MEASURES]
     first: str
