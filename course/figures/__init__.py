@@ -11,6 +11,7 @@ from course.figures.analysis import (
 )
 from course.figures.architecture import architecture
 from course.figures.attention import gate_steps, gates_by_epoch, promise_and_truth, region_and_class
+from course.figures.claims import arm_curves, coverage, forest, run_strip
 from course.figures.costs import cost_scatter, width_against_score
 from course.figures.data import pet_grid, size_and_share, warped_meshes
 from course.figures.images import image_grid
