@@ -2,6 +2,7 @@
 
 from course.checks.analysis import best_threshold, iou_from_dice, mean_dice
 from course.checks.attention import attention_gate, mean_iou, split_by_group
+from course.checks.claims import claim_file, guesses, holm, lucky_gain, pooled, standard_error
 from course.checks.compression import int8_weights
 from course.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
 from course.checks.networks import (

@@ -39,6 +39,7 @@ class ClaimRecords:
             raise LabError(
                 f"{folder}: no whole records of claims ({error}); `course claims record` makes them"
             ) from None
+        self.images = len(next(iter(self.dice.values()), ()))
         self.base = load_scale(scale)[1]
         self.valid_dice = self.rows["valid_dice"].to_dict()
 

@@ -81,11 +81,24 @@ def test_a_tuned_arm_waits_for_its_trials_and_takes_the_best_on_validation():
     assert {what.training.learning_rate for what in later} == {0.003}
 
 
-def test_what_measures_time_comes_last():
-    base = load_scale("tiny")[1]
-    order = [planned.alone for planned in due_runs([CLAIMS["speed"], CLAIMS["dropout"]], "tiny", base, {}).values()]
-    assert order == sorted(order)
-    assert any(order)
+def test_trials_come_first_and_what_measures_time_last(tmp_path, lab_home, monkeypatch):
+    queue = ClaimQueue([CLAIMS[name] for name in ("speed", "dropout", "attention")], "tiny", tmp_path, {})
+    batches = []
+
+    def done(jobs, *_):
+        batches.append([job.labels["run"] for job in jobs])
+        yield from (
+            (job, {"status": "done", "valid_dice": 0.5} | dict.fromkeys(("dice_per_image", "seconds"), 0.5), False)
+            for job in jobs
+        )
+
+    monkeypatch.setattr("course.experiments.claim_queue.run_jobs", done)
+    assert queue.work()
+    trials, together, alone = batches
+    assert len(trials) == 6
+    assert all(run.endswith("seed=0") for run in trials)
+    assert len(together) == 2 + 3 + 8  # seed 0 of dropout's first arm was a trial of attention's
+    assert len(alone) == 6
 
 
 @pytest.mark.parametrize(
