@@ -124,7 +124,7 @@ def holm(answer: Callable[..., Sequence[bool]]) -> None:
     what = "holm"
     cases = (
         ([0.03, 0.01], "the smallest p-value is held against alpha / m, the next one against alpha / (m - 1)"),
-        ([0.04, 0.03], "0.03 is not below 0.05 / 2, so that nothing is decided after it either"),
+        ([0.3, 0.03], "0.03 is not below 0.05 / 2: with two tests the smallest p-value must be below that"),
         (
             [0.02, 0.001, 0.3],
             "that is Bonferroni's correction if 0.02 is left open: after one decision two tests are left",
