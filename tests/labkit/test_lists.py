@@ -84,6 +84,34 @@ def test_a_score_on_trained_images_is_refused_for_every_split_but_the_training_l
     assert analysis.evaluate(run, pets, "other/train", device="cpu").summary["images"] == 6
 
 
+MOVED = {
+    "mine": SOUND | {"train": NAMES[:13], "test_a": [NAMES[13], *NAMES[16:20]]},
+    "official": {"trainval": NAMES[:17], "test": NAMES[17:]},
+}
+
+
+@pytest.mark.parametrize("family", MOVED)
+def test_a_name_that_was_moved_to_the_test_is_noticed_by_evaluation_and_resumption(family, own_pets, tmp_path):
+    folder = own_pets(24, 6)
+    write_lists(folder, SOUND if family == "mine" else {"trainval": NAMES[:18], "test": NAMES[18:]}, family)
+    what = recipe(data={"split": family, "normalize": "unit"}, training={"epochs": 1})
+    trained(what, open_pets(folder), tmp_path / "run")
+    run, test = open_run(tmp_path / "run"), "test_a" if family == "mine" else "test"
+    if family == "mine":  # another test or family is no change of what was learned from
+        write_lists(folder, {"test_c": NAMES[16:20]})
+        write_lists(folder, SOUND, "other")
+        assert analysis.evaluate(run, open_pets(folder), "test_c", device="cpu").summary["images"] == 4
+    write_lists(folder, MOVED[family], family)
+    pets = open_pets(folder)
+    assert check_pets(pets)[0] == []
+    for part in (test, "valid", "train", f"{family}/{test}"):
+        with pytest.raises(LabError, match=rf"split {family}: its lists .* were changed after this run was trained"):
+            analysis.evaluate(run, pets, part, device="cpu")
+    with pytest.raises(LabError, match=r"holds a run of another recipe or data \(data\.split_fingerprint is "):
+        trained(what, pets, tmp_path / "run", resume=True)
+    assert trained(run.recipe, pets, tmp_path / "new")  # its recipe takes the lists as they are now
+
+
 @pytest.mark.parametrize("ending", [".jpg", ".JPG", ".Jpeg", ".png", ".TIF"])
 def test_names_of_files_are_names_of_images(ending, own_pets):
     folder = own_pets(24, 6)
