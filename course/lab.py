@@ -15,9 +15,10 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from course.page import write_report
+from course.run_folder import clear_run_folder
 from labkit.data import open_pets
 from labkit.errors import LabError
-from labkit.files import PARTIAL, cannot_write, check_targets, clear_run_folder, home, is_ours, publish, write_text
+from labkit.files import PARTIAL, cannot_write, check_targets, home, is_ours, write_text
 from labkit.training import load_recipe
 
 WRITERS = {"str": str, "int": int, "float": float}
@@ -89,7 +90,7 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress
             progress_bar=progress and {"desc": notebook.stem, "bar_format": BAR},
         )
     except PapermillExecutionError as error:
-        publish(partial, target)
+        _keep(partial, target)
         raise LabError(
             f"{notebook.name}, cell {error.cell_index + 1} failed: {error.ename}: {_first_line(error.evalue)} "
             f"(the notebook up to that cell: {target})"
@@ -101,8 +102,13 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress
         ) from None
     except OSError as error:
         raise cannot_write(partial, error) from None
-    publish(partial, target)
+    _keep(partial, target)
     return target
+
+
+def _keep(partial: Path, target: Path) -> None:
+    write_text(target, partial.read_text(encoding="utf-8"))
+    partial.unlink()
 
 
 def check_kernel() -> None:
@@ -130,7 +136,9 @@ def refresh(only: Sequence[str] = ()) -> None:
         for cell in notebook.cells:
             for trace in ("papermill", "execution"):
                 cell.metadata.pop(trace, None)
-        write_text(path, nbformat.writes(notebook) + "\n", replace=True)
+        partial = path.with_name(f"{PARTIAL}{path.name}")
+        partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        partial.replace(path)
 
 
 def run_lab(

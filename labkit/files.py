@@ -7,13 +7,15 @@ and checksum stand in `LEDGER` beside them.
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock
 from platformdirs import user_cache_path
 
 from labkit.errors import LabError
@@ -41,25 +43,28 @@ def home() -> Path:
     return Path(named).expanduser().resolve() if named else checkout() or Path.cwd()
 
 
-def cache_folders() -> tuple[Path, Path]:
-    """Folders for files that can be made anew: one of the user, and one in the machine's temporary folder."""
+def data_folders() -> list[Path]:
+    """Where data that can be made anew may lie: `<home>/dataset`, the user's cache, the machine's temporary folder."""
     user = os.getuid() if hasattr(os, "getuid") else ""  # on Windows the temporary folder is the user's own
-    return user_cache_path("labkit"), Path(tempfile.gettempdir()) / f"labkit-cache-{user}"
+    return [home() / "dataset", user_cache_path("labkit"), Path(tempfile.gettempdir()) / f"labkit-cache-{user}"]
+
+
+def data_folder(name: str = "") -> Path:
+    """The first of the `data_folders` (or of the folders `name` in them) that can be written; it is made."""
+    for folder in data_folders():
+        with suppress(OSError):  # the next one may do
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            if os.access(folder / name, os.W_OK):
+                return folder / name
+    tried = ", ".join(map(str, data_folders()))
+    raise LabError(f"none of {tried} can be written; set LABKIT_HOME to a folder that you may write to")
 
 
 def cannot_write(path: Path, error: OSError) -> LabError:
     """The error's cause and its remedy, in one sentence."""
-    in_the_way = "a file lies where a folder is needed, choose another folder"
-    remedy = {
-        errno.ENOSPC: "free the disk or choose a folder on another one",
-        errno.EDQUOT: "free some of your quota or choose another disk",
-        errno.EROFS: "choose a folder on a disk that can be written",
-        errno.EEXIST: in_the_way,
-        errno.ENOTDIR: in_the_way,
-        errno.EACCES: "choose a folder that you may write to",
-        errno.ENAMETOOLONG: "choose a shorter name",
-    }.get(error.errno, "choose another folder")
-    return LabError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
+    in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR)
+    remedy = "a file lies where a folder is needed" if in_the_way else "free the disk or mend the rights"
+    return LabError(f"{path}: cannot be written ({error.strerror or error}); {remedy}, or choose another folder")
 
 
 def is_ours(path: Path) -> bool:
@@ -93,18 +98,17 @@ def refuse_foreign(target: Path, option: str = "--out") -> None:
 
 
 @contextmanager
-def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> Iterator[IO[Any]]:
+def written_whole(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a file (`wb` or `w`) that appears under `path` only when it is complete and on disk; its folder is made.
 
     A temporary file in the same folder is written, flushed to disk, noted in the folder's ledger, and renamed on
-    leaving the block. After an exception the old file is untouched. `replace` replaces it whoever wrote it.
+    leaving the block. After an exception the old file is untouched.
 
     Raises:
         LabError: a file is there that is not labkit's, the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
-    if not replace:
-        refuse_foreign(path, "place for it")
+    refuse_foreign(path, "place for it")
     temporary = path.parent / f"{PARTIAL}{path.name}.{uuid.uuid4().hex[:8]}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,25 +117,34 @@ def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> 
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path) if replace else publish(temporary, path)
+            if not _in_run(path):
+                with open(path.parent / LEDGER, "a", encoding="utf-8") as ledger:
+                    ledger.write(_ledger_line(temporary, path.name) + "\n")
+            os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def publish(temporary: Path, path: Path) -> None:
-    """Note a finished file in the ledger of its folder, then give it its name."""
-    if not _in_run(path):
-        with open(path.parent / LEDGER, "a", encoding="utf-8") as ledger:
-            ledger.write(_ledger_line(temporary, path.name) + "\n")
-    os.replace(temporary, path)
-
-
-def write_text(path: str | Path, text: str, replace: bool = False) -> None:
+def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole or not at all (see `written_whole`)."""
-    with written_whole(path, "w", replace) as file:
+    with written_whole(path, "w") as file:
         file.write(text)
+
+
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """A folder beside `target` for what is moved there when it is whole; one process at a time has it.
+
+    What killed processes have left in theirs is deleted first.
+    """
+    prefix = f"{PARTIAL}{target.name}-"
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        for left in target.parent.glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as folder:
+            yield Path(folder)
 
 
 def claim_run_folder(path: Path) -> None:
@@ -147,21 +160,6 @@ def claim_run_folder(path: Path) -> None:
                 f"training would replace it; choose another --run, or make an empty file {RUN_MARK} if it is of a run"
             )
         (path / RUN_MARK).touch()
-    except OSError as error:
-        raise cannot_write(path, error) from None
-
-
-def clear_run_folder(path: Path) -> None:
-    """Delete a run's own files, and nothing that the user has put beside them; errors as in `claim_run_folder`."""
-    claim_run_folder(path)
-    files = [path / name for name in RUN_FILES] + [*path.glob("tensorboard/events.out.tfevents.*")]
-    files += [file for file in path.glob("evaluations/*/*") if file.name in EVALUATION_FILES]
-    try:
-        for file in files:
-            file.unlink(missing_ok=True)
-        for folder in (*path.glob("evaluations/*"), path / "evaluations", path / "tensorboard"):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
     except OSError as error:
         raise cannot_write(path, error) from None
 

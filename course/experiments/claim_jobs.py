@@ -10,10 +10,11 @@ import pandas as pd
 
 from course.experiments.jobs import Job, finished, run_job
 from course.experiments.measures import EPOCH_COLUMNS, epoch_measures, run_measures
+from course.run_folder import clear_run_folder
 from labkit.analysis import Evaluation, Predictor
 from labkit.data import Pets
 from labkit.errors import LabError
-from labkit.files import clear_run_folder, write_text, written_whole
+from labkit.files import write_text, written_whole
 from labkit.training import Epoch, Run, choose_device, parse_recipe
 from labkit.training.runs import empty_network, load_checkpoint
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Protocol
 
 from filelock import FileLock
 
+from course.run_folder import clear_run_folder
 from labkit.analysis import Evaluation, evaluate
 from labkit.data import Pets, open_pets
 from labkit.errors import LabError
-from labkit.files import RUN_LOCK, clear_run_folder, write_text
+from labkit.files import RUN_LOCK, write_text
 from labkit.models import count_parameters
 from labkit.training import Epoch, Run, epochs, open_run, parse_recipe, write_json
 

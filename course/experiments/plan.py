@@ -76,7 +76,7 @@ def with_values(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
     if {"data.normalize", "data.image_size", "data.split"} & values.keys():
         given["data"] |= {"mean": None, "std": None}  # they were of other pixels
     for key, value in values.items():
-        if key in ("data.fingerprint", "training.device"):
+        if key in ("data.fingerprint", "data.split_fingerprint", "training.device"):
             raise LabError(f"{origin}: {key} is filled in when a training starts; leave it out")
         (*tables, last), table = key.split("."), given
         for name in tables:

@@ -33,7 +33,8 @@ def planned_jobs(
                 pets.split(*place)
         except LabError as error:
             raise LabError(f"{labels['run']}: {error}") from None
-        recipe = recipe.changed(data={"fingerprint": pets.fingerprint})
+        fingerprints = {"fingerprint": pets.fingerprint, "split_fingerprint": pets.split_fingerprint(own)}
+        recipe = recipe.changed(data=fingerprints)
         jobs.append(Job(run, recipe.toml(), str(data_root(data).resolve()), labels, split, device, notebook))
     return jobs
 

@@ -171,7 +171,12 @@ def _at_original_size(predictor: Predictor, pets: Pets, logits: torch.Tensor, in
 
 
 def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, indices: np.ndarray) -> None:
-    trained_on = run.recipe.data.split
+    trained_on, same_files = run.recipe.data.split, pets.fingerprint == run.recipe.data.fingerprint
+    if same_files and run.recipe.data.split_fingerprint not in (None, pets.split_fingerprint(trained_on)):
+        raise LabError(
+            f"{pets.folder}, split {trained_on}: its lists for training and validation were changed after this run was "
+            "trained, so that trained images cannot be told from others; restore the lists, or train anew"
+        )
     if (family, part) == (trained_on, "train") or trained_on not in pets.families():
         return
     trained = set(pets.parts(trained_on).get("train", ()))

@@ -1,11 +1,10 @@
 """`labkit data`: get, check and describe the data."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from labkit.cli.shell import Data, bar, plain
+from labkit.cli.shell import Data, bar
 from labkit.errors import LabError
 
 data_app = typer.Typer(help="Get, check and describe the data.", no_args_is_help=True)
@@ -15,9 +14,7 @@ data_app = typer.Typer(help="Get, check and describe the data.", no_args_is_help
 def data_get(
     data: Data = "pets",
     source: Annotated[str | None, typer.Option("--from", help="Take them from this archive or folder.")] = None,
-    mask_values: Annotated[str | None, typer.Option(help="Values of the classes in your masks: 0,38,75.")] = None,
-    ignore: Annotated[str | None, typer.Option(help="Values in your masks that count for nothing: 255.")] = None,
-    orientation: Annotated[str | None, typer.Option(help="Where size cannot tell: stored (default) or exif.")] = None,
+    mask_values: Annotated[str, typer.Option(help="Values of the classes in your masks: 0,38,75.")] = "",
 ) -> None:
     """Put a data set in its place: unpack the sample, fetch the pets, or import a copy that you have.
 
@@ -30,47 +27,34 @@ def data_get(
     `labkit data get --data dataset/mine --from FOLDER --mask-values 0,38,75` (FOLDER holds images/ and masks/)
     """
     from labkit.data import get_pets
-    from labkit.data.classes import TABLE, parse_values
+    from labkit.data.classes import parse_values
+    from labkit.data.importing import MASK_VALUES
 
-    options = {name: parse_values(text) for name, text in (("mask_values", mask_values), ("ignore", ignore)) if text}
-    if source is not None:
-        options |= {"say": typer.echo}
-    pets = get_pets(data, source, **options | ({"orientation": orientation} if orientation else {}))
+    pets = get_pets(data, source, parse_values(mask_values) if mask_values else ())
     kind = "images, groups" if pets.classes else "pets, breeds"
     typer.echo(f"{pets.label}: {len(pets)} {kind}: {len(pets.breeds)}, in {pets.folder}")
-    if (table := pets.folder / "annotations" / TABLE).is_file():
-        import pandas as pd
-
-        held = pd.read_csv(table, dtype={"value": str}).to_string(index=False)
-        typer.echo(held)
-        if "(ignored)" in held:
-            typer.echo("(ignored) counts in neither loss nor score; name all values (--mask-values) to make it a class")
+    if (table := pets.folder / "annotations" / MASK_VALUES).is_file():
+        typer.echo(
+            f"{table.read_text(encoding='utf-8')}What is ignored counts in neither loss nor score (--mask-values)."
+        )
 
 
 @data_app.command("check")
 def data_check(data: Data = "sample") -> None:
-    """Decode every image and trimap; name what is damaged, empty or not what it is called.
+    """Decode every image and trimap; name what is damaged or empty, and what is wrong with the lists.
 
     Example: `labkit data check --data pets`
     """
     from labkit.data import check_pets, open_pets
-    from labkit.data.images import fitting_orientations
 
     pets = open_pets(data)
-    report = check_pets(pets, lambda items: bar(items, "checking", len(pets)))
+    problems, empty = check_pets(pets, lambda items: bar(items, "checking", len(pets)))
     typer.echo(f"{pets.label}: {len(pets)} images in {pets.folder}")
-    typer.echo(f"trimaps without a pet: {len(report.empty)} {', '.join(report.empty)}".rstrip())
-    typer.echo(f"called .jpg but another format (read all the same): {len(report.not_jpeg)}")
-    for problem in report.problems:
+    typer.echo(f"masks without foreground: {len(empty)} {', '.join(empty)}".rstrip())
+    for problem in problems:
         typer.echo(f"problem: {problem}", err=True)
-    if report.problems:
-        raise LabError(f"{pets.folder}: {len(report.problems)} problem{'s' * (len(report.problems) > 1)}, named above")
-    fits = [fitting_orientations(pets.image_path(i), pets.trimap_path(i)) for i in range(len(pets))]
-    if unsure := [pet.name for pet, found in zip(pets.items, fits, strict=True) if len(found) == 2]:
-        typer.echo(
-            f"EXIF turns that size cannot judge: {len(unsure)} ({', '.join(unsure)}); the pixels are read as stored "
-            "(`labkit data get --data NEW --from THIS --orientation exif` turns them)"
-        )
+    if problems:
+        raise LabError(f"{pets.folder}: {len(problems)} problem{'s' * (len(problems) > 1)}, named above")
     typer.echo("no problems")
 
 
@@ -78,18 +62,19 @@ def data_check(data: Data = "sample") -> None:
 def data_stats(
     data: Data = "sample",
     size: Annotated[int, typer.Option(help="Size in pixels at which the colors are counted.")] = 128,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Mean, deviation, foreground share, sizes, breeds and empty masks, computed from the files.
+    """Numbers of images and breeds, and of the training images: mean, deviation, sizes and shares of the masks.
 
-    Example: `labkit data stats --data pets --json`
+    Example: `labkit data stats --data pets`
     """
-    from labkit.data import describe_pets, open_pets
+    from labkit.data import color_statistics, load_arrays, open_pets, pet_table
 
     pets = open_pets(data)
-    facts = describe_pets(pets, size, lambda items: bar(items, "decoding", len(pets)))
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-    else:
-        for key, value in facts.items():
-            typer.echo(f"{key.replace('_', ' '):>24}  {plain(value)}")
+    arrays = load_arrays(pets, size, lambda items: bar(items, "decoding", len(pets)))
+    parts = {part: pets.split(part) for part in pets.parts()}
+    counts = ", ".join(f"{len(indices)} {part}" for part, indices in parts.items())
+    typer.echo(f"{pets.label}: {len(pets)} images ({counts}), {len(pets.breeds)} breeds; the training images:")
+    for name, values in color_statistics(arrays, parts["train"])._asdict().items():
+        typer.echo(f"{name:>10}  {', '.join(f'{value:.4f}' for value in values)} (red, green, blue)")
+    table = pet_table(pets, arrays).iloc[parts["train"]]
+    typer.echo(table.describe().loc[["mean", "min", "50%", "max"]].round(3).to_string())

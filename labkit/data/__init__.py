@@ -15,7 +15,7 @@ from labkit.data.dataset import PetDataset
 from labkit.data.groups import split_by_group, split_inside_groups
 from labkit.data.images import read_image, read_trimap
 from labkit.data.importing import get_pets
-from labkit.data.inspection import check_pets, color_statistics, describe_pets, pet_table, trimap_shares
+from labkit.data.inspection import check_pets, color_statistics, pet_table, trimap_shares
 from labkit.data.lists import SPECIES
 from labkit.data.loaders import Batch, BatchTransform, RedrawCount, batch_indices, batch_loader, with_copies
 from labkit.data.pets import Pet, Pets, data_root, open_pets

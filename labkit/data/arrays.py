@@ -2,21 +2,19 @@
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from PIL import Image
 
 from labkit.data.images import in_threads
 from labkit.data.pets import Pets
 from labkit.errors import LabError
-from labkit.files import PARTIAL, cache_folders, home
+from labkit.files import building, cannot_write, data_folder
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,8 @@ def resize_trimap(trimap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] = iter) -> Arrays:
     """The data set as arrays of `size` x `size` pixels, built on first use and memory-mapped from then on.
 
-    The two files lie in `dataset/cache` (or, where that cannot be written, in the machine's temporary folder). They are
-    written whole, under a lock, so that any number of processes may ask at once.
+    The two files lie in `dataset/cache` (or see `data_folder`). They are written whole, under a lock, so that any
+    number of processes may ask at once.
 
     `progress` wraps the indices while the arrays are built, such as `tqdm`.
 
@@ -58,12 +56,16 @@ def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] 
     # an exchanged image makes a new array file, and so do other classes, against which masks are checked
     files = [(name, *((file.st_size, file.st_mtime_ns) for file in pair)) for name, *pair in pets.files()]
     state = hashlib.sha256(repr((pets.classes, files)).encode()).hexdigest()[:16]
-    stem = _cache_folder() / f"{state}-{size}"
+    stem = data_folder("cache") / f"{state}-{size}"
     paths = {stem.with_name(f"{stem.name}.npy"): (3,), stem.with_name(f"{stem.name}-trimaps.npy"): ()}
     shapes = {path: (len(pets), size, size, *channels) for path, channels in paths.items()}
-    with FileLock(f"{stem}.lock"):
-        if not all(path.exists() for path in shapes):
-            _build(pets, size, shapes, progress)
+    if not all(path.exists() for path in shapes):
+        try:
+            with building(stem) as folder:
+                if not all(path.exists() for path in shapes):  # another process may have had the folder before
+                    _build(pets, size, shapes, folder, progress)
+        except OSError as error:
+            raise cannot_write(stem, error) from None
     return Arrays(*(_mapped(path, shape) for path, shape in shapes.items()))
 
 
@@ -77,48 +79,17 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _created(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A new array file with all of its disk space: writing to a mapped file on a full disk would kill the process."""
-    array = open_memmap(path, "w+", np.uint8, shape)
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-    return array
+def _build(pets: Pets, size: int, shapes: dict[Path, tuple[int, ...]], folder: Path, progress) -> None:
+    def decode(index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, trimap = pets.pair(index)
+        return resize_image(image, (size, size)), resize_trimap(trimap, (size, size))
 
-
-def _build(pets: Pets, size: int, shapes: dict[Path, tuple[int, ...]], progress) -> None:
-    target = next(iter(shapes))
-    prefix = f"{PARTIAL}{target.stem}-"
-    for killed in target.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
-        shutil.rmtree(killed, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as building:
-        try:
-            images, trimaps = (_created(Path(building) / path.name, shape) for path, shape in shapes.items())
-        except OSError as error:
-            raise LabError(
-                f"{target}: {len(pets) * size * size * 4 / 2**20:,.0f} MiB are needed for the arrays, and they "
-                f"cannot be written ({error.strerror}); free the disk or choose a smaller image_size"
-            ) from None
-
-        def decode(index: int) -> None:
-            image, trimap = pets.pair(index)
-            images[index] = resize_image(image, (size, size))
-            trimaps[index] = resize_trimap(trimap, (size, size))
-
-        for _ in progress(in_threads(decode, range(len(pets)))):
-            pass
-        images.flush()
-        trimaps.flush()
-        for path in shapes:
-            os.replace(Path(building) / path.name, path)
-
-
-def _cache_folder() -> Path:
-    for folder in (home() / "dataset" / "cache", cache_folders()[1]):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-    raise LabError(f"{folder}: cannot be written; set TMPDIR to a folder with space for the array file")
+    with ExitStack() as stack:
+        files = [stack.enter_context(open(folder / path.name, "wb")) for path in shapes]
+        for file, shape in zip(files, shapes.values(), strict=True):
+            write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for pair in progress(in_threads(decode, range(len(pets)))):
+            for file, array in zip(files, pair, strict=True):
+                file.write(array.tobytes())  # and not into a mapped file: on a full disk that kills the process
+    for path in shapes:
+        os.replace(folder / path.name, path)

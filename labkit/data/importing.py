@@ -1,49 +1,57 @@
 """Getting data onto disk: fetched by torchvision, or taken from an archive or folder; whole or nothing."""
 
 import os
+import re
 import shutil
 import tarfile
 import tempfile
-import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from labkit.data.groups import find_groups, folders, list_groups, write_groups
-from labkit.data.images import fitting_orientations, read_image
+from labkit.data.classes import class_mask, find_classes
+from labkit.data.groups import split_by_group, split_inside_groups
+from labkit.data.images import check_sizes, in_threads, read_image
 from labkit.data.pets import DRAWN, Pets, data_root, open_pets, read_classes, read_list
 from labkit.errors import LabError
 from labkit.files import PARTIAL
+from labkit.metrics import IGNORED
 
 LAYOUT = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
+MASK_VALUES = "mask-values.csv"
 
 
-def get_pets(data: str | Path = "pets", source: str | Path | None = None, **options) -> Pets:
+def get_pets(data: str | Path = "pets", source: str | Path | None = None, mask_values: Sequence[int] = ()) -> Pets:
     """Put a data set where `open_pets(data)` finds it; what is there already stays as it is.
 
     Args:
         data: `sample` or `slides` (which come with labkit), `pets` (fetched by torchvision with its checksums), or a
             folder to import into.
-        source: take the data from this archive, this folder, or this folder with the two official archives in it.
-        options: of `import_pets`.
+        source: take the data from this archive, this folder, or this folder with the two official archives in it. It
+            holds the official layout, or images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, each
+            with the files or with folders of groups, which take the place of breeds. `classes.txt` beside the folders
+            may name the classes in the masks, the background first. Images of one's own get the split `inside-groups`
+            and, of 3 groups and more, `by-group`; the last is the official one, too.
+        mask_values: the values of the classes in masks of one's own, see `find_classes`.
 
     Raises:
         LabError: there are other data already, or the source is missing, damaged, incomplete or ambiguous. Nothing is
             left behind then.
     """
     root = data_root(data)
-    if options and source is None:
-        raise LabError(f"{', '.join(options)}: only for data that are taken from somewhere (--from)")
+    if mask_values and source is None:
+        raise LabError("--mask-values: only for data that are taken from somewhere (--from)")
     if str(data) in DRAWN and source is not None:
         raise LabError(f"{data}: comes with labkit; import {source} into `pets` or a folder of your own")
     if (root / LAYOUT).exists() and source is not None:
         there = len(open_pets(data))
         raise LabError(f"{root / LAYOUT}: {there} images are there already; delete that folder to replace them")
     if source is not None:
-        import_pets(Path(source).expanduser(), root, **options)
+        import_pets(Path(source).expanduser(), root, mask_values)
     elif str(data) == "pets" and not (root / LAYOUT).exists():
         _fetch_pets(root)
     return open_pets(data)
@@ -66,26 +74,8 @@ def _fetch_pets(root: Path) -> None:
     shutil.rmtree(waiting)
 
 
-def import_pets(
-    source: Path,
-    root: Path,
-    orientation: str = "stored",
-    mask_values: Sequence[int] = (),
-    ignore: Sequence[int] = (),
-    say: Callable[[str], object] = warnings.warn,
-) -> None:
-    """Take a data set out of an archive or folder into `<root>/oxford-iiit-pet`, in one piece.
-
-    The source holds the official layout, or images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, each
-    with the files or with folders of groups, which take the place of breeds (see `list_groups`). `classes.txt` beside
-    the folders may name the classes in the masks, the background first. Images of one's own get the split
-    `inside-groups` and, of 3 groups and more, `by-group`; the last is the official one, too.
-
-    `orientation` (`stored` or `exif`) is for images whose EXIF turn size cannot judge; `say` takes the sentence that
-    counts and names them. `mask_values` and `ignore` are those of `find_classes`.
-    """
-    if orientation not in ("stored", "exif"):
-        raise LabError(f"--orientation {orientation}: choose stored or exif")
+def import_pets(source: Path, root: Path, mask_values: Sequence[int] = ()) -> None:
+    """Take a data set out of an archive or folder into `<root>/oxford-iiit-pet`, in one piece (see `get_pets`)."""
     if not source.exists():
         raise LabError(f"{source}: no such archive or folder")
     try:
@@ -96,21 +86,11 @@ def import_pets(
             archives = [source] if source.is_file() else pair if all(path.is_file() for path in pair) else []
             for archive in archives:
                 _unpack(archive, unpacked)
-            folder = unpacked if archives else source
-            if annotations := next(filter(_holds_lists, folders(folder, ["annotations"])), None):
-                if mask_values or ignore:
-                    raise LabError(f"{source}: is in the official layout, which has no use for values of masks")
-                files = _take_annotations(annotations, chosen / "annotations")
-            elif pair := find_groups(folder):
-                files, names = list_groups(*pair), pair[0].parent / "classes.txt"
-                names = read_classes(names) if names.is_file() else ()
-                write_groups(files, chosen / "annotations", names, mask_values, ignore)
-            else:
-                raise LabError(
-                    f"{source}: no folder there holds images/ and annotations/ with {', '.join(LISTS)}, nor images/ "
-                    "and masks/ with files of the same names, flat or in folders of groups; it is another data set"
-                )
-            _take_images(files, chosen / "images", orientation, say)
+            (chosen / "annotations" / "trimaps").mkdir(parents=True)
+            (chosen / "images").mkdir()
+            files = _take_annotations(unpacked if archives else source, chosen / "annotations", mask_values)
+            for name, (image, _) in files.items():
+                shutil.copyfile(image, chosen / "images" / f"{name}.jpg")
             os.replace(chosen, root / LAYOUT)
     except OSError as error:
         raise LabError(
@@ -128,32 +108,46 @@ def _unpack(archive: Path, target: Path) -> None:
         else:
             with tarfile.open(archive) as file:
                 file.extractall(target, filter="data")
-    except tarfile.FilterError as error:
-        raise LabError(f"{archive}: a file would land outside the target ({error}); do not trust it") from None
     except Exception as error:  # of tarfile, zipfile and every decompressor
         if getattr(error, "errno", None):
             raise  # the disk's fault
-        if "encrypted" in str(error):
-            raise LabError(f"{archive}: needs a password; unpack it yourself and name the folder") from None
         raise LabError(
-            f"{archive}: is damaged, cut off, or packed in a way that is not read here "
-            f"({str(error).partition(':')[0]}); copy it again, or unpack it yourself and name the folder"
+            f"{archive}: cannot be unpacked, perhaps because it is damaged or needs a password "
+            f"({str(error).splitlines()[0].rstrip(':')}); copy it again, or unpack it yourself and name the folder"
         ) from None
 
 
-def _holds_lists(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in LISTS)
+def _take_annotations(source: Path, target: Path, mask_values: Sequence[int]) -> dict[str, tuple[Path, Path]]:
+    """Fill the new folder `annotations`; returns image and mask (or trimap) of each name in the source."""
+    for annotations in _folders(source, {"annotations"}):
+        if all((annotations / name).is_file() for name in LISTS):
+            if mask_values:
+                raise LabError(f"{source}: is in the official layout, which has no use for values of masks")
+            return _take_listed(source, annotations, target)
+    for masks in _folders(source, {"masks"}):
+        for images in _folders(masks.parent, {"images", "imgs"}):
+            if images.parent == masks.parent:
+                files, names = _pair_files(images, masks), images.parent / "classes.txt"
+                _write_annotations(files, target, read_classes(names) if names.is_file() else (), mask_values)
+                return files
+    raise LabError(
+        f"{source}: no folder there holds images/ and annotations/ with {', '.join(LISTS)}, nor images/ and masks/; it "
+        "is another data set"
+    )
 
 
-def _take_annotations(annotations: Path, target: Path) -> dict[str, tuple[Path, Path]]:
-    """Copy the lists and the listed trimaps; returns name -> image and trimap."""
-    top = annotations.parent
-    if top.name == annotations.name:  # a copy with annotations/annotations and images/images
-        top = top.parent
-    images = top / "images" / "images" if (top / "images" / "images").is_dir() else top / "images"
+def _folders(top: Path, names: set[str]) -> list[Path]:
+    """All folders of these names (in any case) below `top`, the highest first; hidden ones are passed over."""
+    found = [p for p in top.rglob("*") if p.name.lower() in names and p.is_dir()]
+    seen = [p for p in found if not re.search(r"(^|/)(\.|__MACOSX)", p.relative_to(top).as_posix())]
+    return sorted(seen, key=lambda p: (len(p.parts), p))
+
+
+def _take_listed(source: Path, annotations: Path, target: Path) -> dict[str, tuple[Path, Path]]:
+    """Copy the lists and the listed trimaps; returns image and trimap of each name."""
     names = [pet.name for pet in read_list(annotations / "list.txt")]
+    images = [*_folders(source, {"images"}), source / "images"][0]
     image_of, trimap_of = _listed(images, names, ".jpg"), _listed(annotations / "trimaps", names, ".png")
-    (target / "trimaps").mkdir(parents=True)
     for name in names:
         shutil.copyfile(trimap_of[name], target / "trimaps" / f"{name}.png")
     others = shutil.ignore_patterns("trimaps", "xmls", ".*")
@@ -163,7 +157,8 @@ def _take_annotations(annotations: Path, target: Path) -> dict[str, tuple[Path, 
 
 def _listed(folder: Path, names: list[str], ending: str) -> dict[str, Path]:
     """The file of each name: the one with the usual ending, or another image (NAME.JPG), but not NAME.mat."""
-    found = sorted(folder.glob("[!.]*"), key=lambda p: (p.suffix == ending, p))
+    inner = folder.glob(f"{folder.name}/[!.]*")  # some copies have images/images
+    found = sorted([*inner, *folder.glob("[!.]*")], key=lambda p: (p.suffix == ending, p))
     files = {p.stem: p for p in found if p.suffix.lower() in Image.registered_extensions() and p.stat().st_size}
     if missing := [name for name in names if name not in files]:
         raise LabError(
@@ -173,19 +168,66 @@ def _listed(folder: Path, names: list[str], ending: str) -> dict[str, Path]:
     return files
 
 
-def _take_images(files: dict[str, tuple[Path, Path]], target: Path, orientation: str, say: Callable) -> None:
-    """Copy the images; one whose EXIF turn size cannot judge is written anew without it, so that all readers agree."""
-    target.mkdir()
-    fits = {name: fitting_orientations(*pair) for name, pair in files.items()}
-    unsure = [name for name, found in fits.items() if len(found) == 2]
-    for name, (image, mask) in files.items():
-        if name in unsure:  # as PNG, which changes no pixel
-            Image.fromarray(read_image(image, mask, orientation)).save(target / f"{name}.jpg", format="PNG")
-        else:
-            shutil.copyfile(image, target / f"{name}.jpg")
-    if unsure:
-        say(
-            f"{len(unsure)} of {len(files)} images have an EXIF turn, and size cannot tell whether their masks do: "
-            f"{', '.join(unsure)}; taken by --orientation {orientation} (stored, the default: pixels as the file has "
-            f"them; exif: turned); {list(fits.values()).count(['exif'])} other images fit only when turned"
-        )
+def _pair_files(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
+    """Image and mask of each name, out of `images/` and `masks/` or `images/<group>/` and `masks/<group>/`.
+
+    Names are `<group>_<stem>`, with `-` for what is neither letter nor digit, so that the last `_` ends the group;
+    images in no folder are the group `all`. A mask is called like its image, perhaps with `_mask` behind it.
+    """
+    image_of, mask_of, files = _by_group_and_stem(images), _by_group_and_stem(masks, "_mask"), {}
+    for paths, others, other in ((image_of, mask_of, masks), (mask_of, image_of, images)):
+        if alone := sorted(paths.keys() - others.keys()):
+            raise LabError(f"{paths[alone[0]]}: none in {other / alone[0][0]} has its name; add it, or delete this one")
+    for (group, stem), path in sorted(image_of.items()):
+        name = "_".join((re.sub(r"[^\w.-]", "-", group or "all"), re.sub(r"[^\w-]|_", "-", stem)))
+        if name in files:
+            raise LabError(f"{path}: would be called {name!r}, and so would {files[name][0]}; rename one of them")
+        files[name] = (path, mask_of[group, stem])
+    return files
+
+
+def _by_group_and_stem(folder: Path, suffix: str = "") -> dict[tuple[str, str], Path]:
+    """The image files in a folder and its folders; hidden ones are passed over, what is no image is refused."""
+    files: dict[tuple[str, str], Path] = {}
+    loose = [path for path in folder.glob("[!.]*") if not path.is_dir()]
+    for path in sorted([*loose, *folder.glob("[!.]*/[!.]*")]):
+        if path.is_dir() or path.suffix.lower() not in Image.registered_extensions():
+            read_image(path)  # says what it is, if no image
+        key = ("" if path.parent == folder else path.parent.name, path.stem.removesuffix(suffix))
+        if (other := files.setdefault(key, path)) != path:
+            raise LabError(f"{path}: {other.name} has the same name but for the ending; keep one of them")
+    return files
+
+
+def _write_annotations(
+    files: dict[str, tuple[Path, Path]], annotations: Path, names: Sequence[str], mask_values: Sequence[int]
+) -> None:
+    """Write masks, classes, lists and splits of images and masks of one's own (see `get_pets`)."""
+    images = list(files)
+    groups = [name.rpartition("_")[0] for name in images]
+    ranks = {group: rank for rank, group in enumerate(sorted(set(groups)), start=1)}
+    families = {"inside-groups": split_inside_groups(groups)}
+    if len(ranks) > 2:
+        families["by-group"] = split_by_group(groups)
+    official = families.get("by-group", families["inside-groups"])
+    classes = find_classes([mask for _, mask in files.values()], names, mask_values)
+    classes.to_csv(annotations / MASK_VALUES, index=False, lineterminator="\n")
+
+    def write(name: str) -> None:
+        mask = class_mask(files[name][1], classes)
+        check_sizes(files[name][0], read_image(*files[name]), mask)
+        Image.fromarray(mask).save(annotations / "trimaps" / f"{name}.png", format="PNG")
+
+    list(in_threads(write, files))
+    lines = [f"{name} {ranks[group]} 1 {ranks[group]}" for name, group in zip(images, groups, strict=True)]
+    lists = {
+        "list": lines,
+        "classes": classes["class"][classes["index"] != IGNORED],
+        "test": [lines[i] for i in official["test"]],
+    }
+    lists["trainval"] = [lines[i] for i in np.sort(np.concatenate([official["train"], official["valid"]]))]
+    for family, parts in families.items():
+        (annotations / "splits" / family).mkdir(parents=True)
+        lists |= {f"splits/{family}/{part}": [images[i] for i in indices] for part, indices in parts.items()}
+    for name, content in lists.items():
+        (annotations / f"{name}.txt").write_text("\n".join(content) + "\n", encoding="utf-8", newline="\n")

@@ -1,17 +1,17 @@
 """What the data are like, and what is wrong with them: every file decoded once, nothing copied from a table."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from labkit.data.arrays import Arrays, load_arrays
+from labkit.data.arrays import Arrays
 from labkit.data.images import TRIMAP_VALUES, in_threads
 from labkit.data.lists import SPECIES
-from labkit.data.pets import PARTS, Pets
+from labkit.data.pets import Pets
 from labkit.errors import LabError
+from labkit.metrics import IGNORED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def pet_table(pets: Pets, arrays: Arrays | None = None) -> "pd.DataFrame":
         values = tuple(range(len(pets.classes))) or TRIMAP_VALUES
         names = [f"share of {name}" for name in pets.classes] or ["pet", "background", "border"]
         table[names] = trimap_shares(arrays, values)
-        table["empty"] = [pets.is_empty(trimap) for trimap in arrays.trimaps]
+        table["empty"] = [_is_empty(pets, trimap) for trimap in arrays.trimaps]
     return table
 
 
@@ -66,85 +66,31 @@ def trimap_shares(arrays: Arrays, values: tuple[int, ...] = TRIMAP_VALUES) -> np
     return np.array([[(trimap == value).mean() for value in values] for trimap in arrays.trimaps])
 
 
-def describe_pets(pets: Pets, size: int = 128, progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
-    """The data set in plain facts, for people and as JSON; colors and shares are counted at `size` pixels."""
-    arrays, train = load_arrays(pets, size, progress), pets.split("train")
-    colors, table = color_statistics(arrays, train), pet_table(pets, arrays)
-    spans = {
-        side: dict(zip(("smallest", "median", "largest"), table[side].quantile([0, 0.5, 1]).tolist(), strict=True))
-        for side in ("height", "width")
-    }
-    return {
-        "data": pets.label,
-        "images": len(pets),
-        "split": {part: len(pets.split(part)) for part in PARTS},
-        "breeds": len(pets.breeds),
-        "species": {} if pets.classes else table["species"].value_counts().sort_index().to_dict(),
-        **spans,
-        "train_mean": [round(value, 4) for value in colors.mean],
-        "train_std": [round(value, 4) for value in colors.std],
-        "train_shares": table.iloc[train, 5:-1].mean().round(4).to_dict(),  # the columns between sizes and `empty`
-        "empty_masks": table["name"][table["empty"]].tolist(),
-    }
+def check_pets(pets: Pets, progress: Callable[[Iterable], Iterable] = iter) -> tuple[list[str], list[str]]:
+    """Decode every image and trimap, compare their sizes, and check the lists.
 
-
-@dataclass(frozen=True)
-class Report:
-    """What `check_pets` found: problems, a sentence each, and names of images."""
-
-    problems: tuple[str, ...]
-    empty: tuple[str, ...]
-    """Their trimap is all background."""
-    not_jpeg: tuple[str, ...]
-    """Their file is called `.jpg` and is something else; they are read all the same."""
-
-
-def check_pets(pets: Pets, progress: Callable[[Iterable], Iterable] = iter) -> Report:
-    """Decode every image and trimap, compare their sizes, and check the lists."""
-
-    def look(index: int) -> tuple[str, bool, bool]:
-        try:
-            _, trimap = pets.pair(index)
-        except LabError as error:
-            return str(error), False, False
-        with Image.open(pets.image_path(index)) as file:
-            return "", pets.is_empty(trimap), file.format != "JPEG"
-
-    wrong, empty, other = zip(*progress(in_threads(look, range(len(pets)))), strict=True)
-    problems = [sentence for sentence in wrong if sentence]
-    for family in pets.families():
-        problems += list_problems(pets, family)
-    names = [pet.name for pet in pets.items]
-    return Report(
-        tuple(problems),
-        tuple(name for name, found in zip(names, empty, strict=True) if found),
-        tuple(name for name, found in zip(names, other, strict=True) if found),
-    )
-
-
-def list_problems(pets: Pets, family: str) -> list[str]:
-    """What keeps the lists of a split from being used, a sentence each.
-
-    Names without an image are a problem of the official lists, which come with the images, and a warning in others.
+    Returns what is wrong, a sentence each, and the names of the images whose trimap is all background.
     """
-    try:
-        parts = pets.parts(family)
-    except LabError as error:
-        return [str(error)]
-    problems = [
-        f"split {family}: {part}.txt is no list of a split; call it train, valid or test..."
-        for part in parts
-        if part not in ("train", "valid") and not part.startswith("test")
-    ]
-    if not parts or ("train" in parts) != ("valid" in parts):
-        found = f"only {', '.join(parts)}" if parts else "no list at all"
-        problems.append(f"split {family}: has {found}; a training needs train.txt and valid.txt")
-    for part, names in parts.items():
+
+    def look(index: int) -> tuple[str, bool]:
         try:
-            missing = len(names) - len(pets.split(part, family))
+            return "", _is_empty(pets, pets.pair(index)[1])
+        except LabError as error:
+            return str(error), False
+
+    problems, empty = zip(*progress(in_threads(look, range(len(pets)))), strict=True)
+    problems = [sentence for sentence in problems if sentence]
+    for family in pets.families():
+        try:
+            parts = pets.parts(family)
+            # lists for scores alone need no more than tests
+            trains = not parts or {"train", "valid"} & parts.keys()
+            for part in dict.fromkeys([*parts, *(("train", "valid") if trains else ())]):
+                pets.split(part, family)
         except LabError as error:
             problems.append(str(error))
-            continue
-        if missing and family == "official":
-            problems.append(f"split official/{part}: {missing} of {len(names)} names have no image; get the data again")
-    return list(dict.fromkeys(problems))  # names that two lists share are a problem of both
+    return problems, [pet.name for pet, found in zip(pets.items, empty, strict=True) if found]
+
+
+def _is_empty(pets: Pets, trimap: np.ndarray) -> bool:
+    return bool(np.isin(trimap, (0, IGNORED) if pets.classes else (2,)).all())

@@ -10,6 +10,7 @@ from labkit.errors import LabError, some_of
 from labkit.metrics import IGNORED
 
 SPECIES = {1: "cat", 2: "dog"}
+PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,11 @@ def read_list(path: Path) -> tuple[Pet, ...]:
         try:
             name, class_id, species, *_ = line.split()
             pet = Pet(_without_ending(name), int(class_id), int(species))
+            if pet.species not in SPECIES or pet.class_id < 1:
+                raise ValueError
         except ValueError:
-            raise LabError(
-                f"{path}, line {number}: found {line!r}, expected `name class-id species breed-id`"
-            ) from None
-        if pet.species not in SPECIES or pet.class_id < 1:
-            raise LabError(f"{path}, line {number}: species must be 1 or 2 and the class id at least 1, found {line!r}")
+            expected = "expected `name class-id species breed-id` with a class id from 1 and species 1 or 2"
+            raise LabError(f"{path}, line {number}: found {line!r}, {expected}") from None
         pets.append(pet)
     if twice := _repeated([pet.name for pet in pets]):
         raise LabError(f"{path}: {twice[0]!r} stands there more than once; keep one line for each image")
@@ -69,16 +69,14 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return names
 
 
-def shared_names(lists: dict[str, list[str]]) -> list[str]:
-    """Which names stand in two of a split's lists (see `Pets.lists`), or twice in one; its tests may share names."""
-    learned = [name for name in ("train", "valid") if name in lists] or [name for name in lists if name == "trainval"]
-    used = learned + [name for name in lists if name.startswith("test")]
+def shared_names(parts: dict[str, list[str]]) -> list[str]:
+    """Which names stand in two parts of a split, or twice in one, a sentence each; its tests may share names."""
     found = {
-        f"{one} and {other} share": sorted({*lists[one]} & {*lists[other]})
-        for one, other in combinations(used, 2)
+        f"{one} and {other} share": sorted({*parts[one]} & {*parts[other]})
+        for one, other in combinations(parts, 2)
         if not (one.startswith("test") and other.startswith("test"))
     }
-    found |= {f"{name} repeats": _repeated(lists[name]) for name in used}
+    found |= {f"{part} repeats": _repeated(names) for part, names in parts.items()}
     return [f"{who} {len(names)} names ({some_of(names)})" for who, names in found.items() if names]
 
 

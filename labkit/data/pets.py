@@ -9,15 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.data.images import check_sizes, read_image, read_trimap, why_missing
-from labkit.data.lists import Pet, read_classes, read_list, read_names, shared_names
+from labkit.data.images import MISSING, check_sizes, read_image, read_trimap
+from labkit.data.lists import PARTS, Pet, read_classes, read_list, read_names, shared_names
 from labkit.data.sample import SHA256 as DRAWN
 from labkit.data.sample import unpacked
 from labkit.errors import LabError
 from labkit.files import home
-from labkit.metrics import IGNORED
-
-PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +64,19 @@ class Pets:
     def fingerprint(self) -> str:
         """A digest of all names and file sizes: the same on every machine that holds the same files."""
         files = [f"{name} {image.st_size} {trimap.st_size}" for name, image, trimap in self.files()]
-        return hashlib.sha256("\n".join([*files, *self.classes]).encode()).hexdigest()[:16]
+        return _digest([*files, *self.classes])
+
+    def split_fingerprint(self, family: str = "official") -> str:
+        """A digest of the names that a split has for training and validation, in their order."""
+        parts = self.parts(family)
+        return _digest([f"{part} {name}" for part in ("train", "valid") for name in parts.get(part, ())])
 
     def files(self) -> list[tuple[str, os.stat_result, os.stat_result]]:
         """Name, image file and trimap file of each item, as `os.stat` knows them now."""
         try:
             return [(p.name, self.image_path(i).stat(), self.trimap_path(i).stat()) for i, p in enumerate(self.items)]
         except FileNotFoundError as error:
-            raise LabError(f"{error.filename}: {why_missing(Path(error.filename))}") from None
+            raise LabError(f"{error.filename}: {MISSING}") from None
 
     def image_path(self, index: int) -> Path:
         """The image's file; it is called `.jpg` whatever it really is."""
@@ -97,10 +99,6 @@ class Pets:
         image, trimap = self.image(index), self.trimap(index)
         check_sizes(self.image_path(index), image, trimap)
         return image, trimap
-
-    def is_empty(self, trimap: np.ndarray) -> bool:
-        """Whether a raw trimap (or mask of class indices) shows nothing but background (and ignored pixels)."""
-        return bool(np.isin(trimap, (0, IGNORED) if self.classes else (2,)).all())
 
     def split(self, part: str, family: str = "official") -> np.ndarray:
         """Indices of the images of one part of a split, `int64 [N]`, in the order of its list.
@@ -125,7 +123,7 @@ class Pets:
                 f"{', '.join(missing)}",
                 stacklevel=2,
             )
-        if shared := shared_names(self.lists(family)):
+        if shared := shared_names(parts):
             raise LabError(f"{self.folder}, split {family}: {'; '.join(shared)}; keep each name in one list, once")
         return np.array(known, dtype=np.int64)
 
@@ -134,28 +132,24 @@ class Pets:
         splits = self.folder / "annotations" / "splits"
         return ["official", *sorted(path.name for path in splits.glob("*") if path.is_dir())]
 
-    def lists(self, family: str = "official") -> dict[str, list[str]]:
-        """The names in each list file of a split, whether there is an image or not; `val.txt` is `valid`.
+    def parts(self, family: str = "official") -> dict[str, list[str]]:
+        """The names in each part of a split (see `split`), whether there is an image or not; `val.txt` is `valid`.
 
         Raises:
-            LabError: there is no such family, a list of the official split is missing, or there are two of `valid`.
+            LabError: there is no such family, a list of the official split is missing, or a file is no part's list.
         """
         if family not in self.families():
             raise LabError(f"{self.folder}: no split {family!r}; there are {', '.join(self.families())}")
         if family == "official":
-            return {name: read_names(self.folder / "annotations" / f"{name}.txt") for name in ("trainval", "test")}
-        found = {p.stem: p for p in sorted((self.folder / "annotations" / "splits" / family).glob("*.txt"))}
-        if {"val", "valid"} <= found.keys():
-            raise LabError(f"{found['val']}: stands beside valid.txt, and means the same; delete one of them")
-        return {"valid" if stem == "val" else stem: read_names(path) for stem, path in found.items()}
-
-    def parts(self, family: str = "official") -> dict[str, list[str]]:
-        """The names in each part of a split (see `split`), whether there is an image or not."""
-        lists = self.lists(family)
-        if family != "official":
-            return lists
-        both = lists["trainval"]
-        return {"train": [name for i, name in enumerate(both) if i % 10], "valid": both[::10], "test": lists["test"]}
+            both, test = (read_names(self.folder / "annotations" / f"{name}.txt") for name in ("trainval", "test"))
+            return {"train": [name for i, name in enumerate(both) if i % 10], "valid": both[::10], "test": test}
+        parts = {}
+        for path in sorted((self.folder / "annotations" / "splits" / family).glob("[!.]*.txt")):
+            part = "valid" if path.stem == "val" else path.stem
+            if part in parts or (part not in PARTS and not part.startswith("test")):
+                raise LabError(f"{path}: a split has one train.txt, one valid.txt and any test*.txt; rename this list")
+            parts[part] = read_names(path)
+        return dict(sorted(parts.items(), key=lambda part: (part[0].startswith("test"), part[0])))
 
 
 def open_pets(data: str | Path = "sample") -> Pets:
@@ -180,3 +174,7 @@ def open_pets(data: str | Path = "sample") -> Pets:
 def data_root(data: str | Path) -> Path:
     """The folder that a data name stands for: `dataset/sample`, `slides`, `pets` there, or the path itself."""
     return home() / "dataset" / str(data) if str(data) in (*DRAWN, "pets") else Path(data).expanduser()
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -3,18 +3,13 @@
 `python -m dataset.drawing` drew them, once; the two archives lie beside this file.
 """
 
-import errno
 import hashlib
 import io
-import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from labkit.errors import LabError
-from labkit.files import PARTIAL, cache_folders, cannot_write, home
+from labkit.files import building, cannot_write, data_folder, data_folders
 
 ARCHIVES = Path(__file__).with_name("archives")
 SHA256 = {
@@ -33,29 +28,22 @@ def unpacked(name: str) -> Path:
     Raises:
         LabError: the disk is full, no folder can be written, the archive is damaged, or other data lie there.
     """
-    roots = [folder / name for folder in (home() / "dataset", *cache_folders())]
-    if there := next((root for root in roots if _is_there(root, name)), None):
-        return there
-    archive, reasons = ARCHIVES / f"{name}.tar", []
+    for folder in data_folders():
+        if _is_there(folder / name, name):
+            return folder / name
+    archive = ARCHIVES / f"{name}.tar"
     content = archive.read_bytes() if archive.is_file() else b""
     if hashlib.sha256(content).hexdigest() != SHA256[name]:
         found = f"damaged ({len(content):,} bytes, not those of its checksum)" if content else "not there"
         raise LabError(f"{archive}: the archive is {found}; `git checkout` it or install labkit again")
-    for root in roots:
-        try:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(root.parent / f".{name}.lock"):
-                if not _is_there(root, name):
-                    _unpack(name, content, root)
-            return root
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise cannot_write(root, error) from None
-            reasons.append(error.strerror or str(error))
-    raise LabError(
-        f"{roots[0]}: cannot be written ({reasons[0]}), nor can {roots[1]} or {roots[2]}; "
-        "set LABKIT_HOME to a folder that you may write to"
-    )
+    root = data_folder() / name
+    try:
+        with building(root) as folder:
+            if not _is_there(root, name):  # another process may have had the folder before
+                _unpack(name, content, folder, root)
+    except OSError as error:
+        raise cannot_write(root, error) from None
+    return root
 
 
 def _is_there(root: Path, name: str) -> bool:
@@ -72,20 +60,16 @@ def _is_there(root: Path, name: str) -> bool:
     return bool(found)
 
 
-def _unpack(name: str, content: bytes, root: Path) -> None:
-    prefix = f"{PARTIAL}{name}-"
-    for killed in root.parent.glob(f"{prefix}*"):  # we hold the lock, so nobody is at work there
-        shutil.rmtree(killed, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=prefix) as work:
-        fresh = Path(work) / name
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            archive.extractall(fresh, filter="data")
-        if name == "slides":  # they are drawn in groups, and brought into the layout as anybody's would be
-            from labkit.data.importing import import_pets
+def _unpack(name: str, content: bytes, folder: Path, root: Path) -> None:
+    fresh = folder / name
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extractall(fresh, filter="data")
+    if name == "slides":  # they are drawn in groups, and brought into the layout as anybody's would be
+        from labkit.data.importing import import_pets
 
-            fresh = Path(work) / "layout"
-            import_pets(Path(work) / name, fresh)
-        (fresh / MARKER).write_text(SHA256[name] + "\n", encoding="utf-8")
-        if root.is_dir():  # empty: Windows renames onto no folder
-            root.rmdir()
-        fresh.replace(root)
+        fresh = folder / "layout"
+        import_pets(folder / name, fresh)
+    (fresh / MARKER).write_text(SHA256[name] + "\n", encoding="utf-8")
+    if root.is_dir():  # empty: Windows renames onto no folder
+        root.rmdir()
+    fresh.replace(root)

@@ -46,6 +46,8 @@ class DataTable(Table):
     normalize: Literal["dataset", "imagenet", "unit", "raw"] = "dataset"
     """`dataset`: by mean and deviation of the training images."""
     augment: Augment = Augment()
+    split_fingerprint: str | None = None
+    """Of the names that the split has for training and validation; filled in when a training starts."""
     mean: tuple[float, float, float] | None = None
     """Filled in when a training starts."""
     std: tuple[float, float, float] | None = None
@@ -229,23 +231,24 @@ def _allowed_keys(place: list[str], given: dict[str, Any]) -> list[str]:
 def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:
     """The recipe with everything filled in that data and machine decide: classes, mean and deviation, precision.
 
-    What was filled in for other data, as the fingerprint tells, is found anew.
+    What was filled in for other data or lists, as the fingerprints tell, is found anew.
 
     Raises:
         LabError: mean or deviation were written by hand; the target or the lists do not fit the data.
     """
     data, chosen, train = recipe.data, choose_device(device), recipe.train_indices(pets)
+    fingerprints = {"fingerprint": pets.fingerprint, "split_fingerprint": pets.split_fingerprint(data.split)}
     if (data.mean or data.std) and data.fingerprint is None:
         raise LabError("data.mean, data.std: they are found when a training starts, by data.normalize; leave them out")
     if data.normalize != "dataset":
         mean, std = FIXED_SCALES[data.normalize]
-    elif data.fingerprint == pets.fingerprint and data.mean and data.std:
+    elif fingerprints.items() <= data.model_dump().items() and data.mean and data.std:
         mean, std = data.mean, data.std
     else:
         found = color_statistics(load_arrays(pets, data.image_size), train)
         mean, std = found.mean, found.std
     return recipe.changed(
-        data={"mean": mean, "std": std, "fingerprint": pets.fingerprint},
+        data={"mean": mean, "std": std} | fingerprints,
         model={"classes": recipe.resolved_classes(class_names(data.target, pets))},
         training={"precision": choose_precision(recipe.training.precision, chosen), "device": str(chosen)},
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labkit import files
+from course.run_folder import clear_run_folder
 from labkit.errors import LabError
 from labkit.files import LEDGER, PARTIAL, RUN_FILES, RUN_LOCK, check_targets, is_ours, write_text, written_whole
 from tests.conftest import REPOSITORY, drawn_pet
@@ -122,7 +122,7 @@ def test_a_second_run_goes_into_a_folder_that_a_first_was_cleared_from(finished,
     (run / "notes.txt").write_text("mine")
     (run / "evaluations/mine").mkdir(parents=True)
     (run / "evaluations/mine/thoughts.txt").write_text("mine")
-    files.clear_run_folder(run)
+    clear_run_folder(run)
     left = {str(path.relative_to(run)) for path in run.rglob("*.*") if path.is_file() and path.name[0] != "."}
     assert left == {"notes.txt", "evaluations/mine/thoughts.txt"}
 

@@ -142,9 +142,11 @@ def test_damaged_image_leaves_no_array_file(own_pets, cache):
 
 @pytest.fixture
 def machines_folder(tmp_path, monkeypatch):
-    """The machine's temporary folder, for this test its own."""
+    """The machine's temporary folder, for this test its own; the user has no cache folder."""
     (tmp_path / "machine").mkdir()
+    (tmp_path / "cache").write_text("not a folder")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "machine"
 
 

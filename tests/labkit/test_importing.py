@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from labkit.data import check_pets, get_pets, open_pets
 from labkit.errors import LabError
@@ -63,7 +64,7 @@ def test_a_cut_archive_is_refused_and_nothing_is_left(own_pets, tmp_path, keep):
     archive = tar_of(own_pets(), tmp_path / "pets.tar.xz", "pets")
     content = archive.read_bytes()
     archive.write_bytes(content[: int(len(content) * keep)])
-    with pytest.raises(LabError, match=r"pets\.tar\.xz.*damaged"):
+    with pytest.raises(LabError, match=r"pets\.tar\.xz: cannot be unpacked, perhaps because it is damaged"):
         get_pets(tmp_path / "new", archive)
     assert leftovers(tmp_path / "new") == []
 
@@ -93,7 +94,7 @@ def test_images_of_other_endings_are_taken_and_renamed(own_pets, tmp_path, endin
     pets = get_pets(tmp_path / "new", folder)
     assert np.array_equal(pets.image(1), first)
     assert sorted({p.suffix for p in (pets.folder / "images").iterdir()}) == [".jpg"]
-    with pytest.raises(LabError, match=rf"\.jpg: the file is missing, but .*\.{ending} is there"):
+    with pytest.raises(LabError, match=r"\.jpg: the file is missing; .*takes images of any ending"):
         _ = open_pets(folder).fingerprint
 
 
@@ -155,7 +156,7 @@ def test_a_link_out_of_the_archive_is_refused(tmp_path):
         entry = tarfile.TarInfo("pets/images")
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc"
         file.addfile(entry)
-    with pytest.raises(LabError, match="outside"):
+    with pytest.raises(LabError, match=r"evil\.tar: cannot be unpacked.*link to an absolute path"):
         get_pets(tmp_path / "new", tmp_path / "evil.tar")
 
 
@@ -174,9 +175,9 @@ def zip_of(content: str, flag: int = 0, method: int = 0) -> bytes:
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (zip_of("a", flag=1), "pets.zip: needs a password; unpack it yourself"),
-        (zip_of("a", method=9), "packed in a way that is not read here .*unpack it yourself"),
-        (b"7z\xbc\xaf\x27\x1c" + bytes(50), "packed in a way that is not read here .*unpack it yourself"),
+        (zip_of("a", flag=1), r"pets\.zip: cannot be unpacked, .*encrypted.*unpack it yourself"),
+        (zip_of("a", method=9), r"pets\.zip: cannot be unpacked, .*compression method.*unpack it yourself"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(50), r"pets\.zip: cannot be unpacked, .*unpack it yourself"),
         (zip_of("a"), "another data set"),
     ],
 )
@@ -237,23 +238,15 @@ def test_a_download_goes_through_the_same_checks(own_pets, monkeypatch, tmp_path
 def test_the_check_names_what_is_wrong(own_pets):
     folder = own_pets()
     pets = open_pets(folder)
-    assert check_pets(pets).problems == ()
-    trimap = pets.trimap(0)
-    from PIL import Image
-
-    Image.fromarray(np.full_like(trimap, 2)).save(pets.trimap_path(0))
-    Image.fromarray(pets.image(1)).save(pets.image_path(1), format="PNG")
+    assert check_pets(pets) == ([], [])
+    Image.fromarray(np.full_like(pets.trimap(0), 2)).save(pets.trimap_path(0))
+    Image.fromarray(pets.image(1)).save(pets.image_path(1), format="PNG")  # which is read all the same
     pets.image_path(2).write_bytes(pets.image_path(2).read_bytes()[:200])
-    report = check_pets(pets)
-    assert report.empty == (pets.items[0].name,)
-    assert report.not_jpeg == (pets.items[1].name,)
-    assert len(report.problems) == 1
-    assert pets.items[2].name in report.problems[0]
+    (problem,), empty = check_pets(pets)
+    assert pets.items[2].name in problem
+    assert empty == [pets.items[0].name]
 
 
 @pytest.mark.real
 def test_the_real_originals_pass_the_check_with_their_quirks(real_originals):
-    report = check_pets(real_originals)
-    assert report.problems == ()
-    assert report.empty == ("saint_bernard_78",)
-    assert report.not_jpeg == ("Abyssinian_5",)
+    assert check_pets(real_originals) == ([], ["saint_bernard_78"])

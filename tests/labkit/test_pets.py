@@ -36,8 +36,8 @@ def checkered(height: int, width: int, channels: int = 3) -> np.ndarray:
     [
         ("Abby_2 one 1 1", "expected `name class-id species breed-id`"),
         ("Abby_2", "expected `name class-id species breed-id`"),
-        ("Abby_2 1 3 1", "species must be 1 or 2"),
-        ("Abby_2 0 1 1", "class id at least 1"),
+        ("Abby_2 1 3 1", "species 1 or 2"),
+        ("Abby_2 0 1 1", "class id from 1"),
     ],
 )
 def test_bad_line_is_named_with_its_number(tmp_path, line, complaint):
