@@ -27,5 +27,4 @@ from labkit.training.runs import (
     save_weights,
     write_json,
 )
-from labkit.training.steps import STEPS
 from labkit.training.validation import valid_scores
