@@ -227,7 +227,6 @@ VARIANTS = {
         "training": {"optimizer": "radam", "schedule": "constant", "sizes": [[32, 1], [48, 1]]},
     },
     "bfloat16": {"training": {"precision": "bfloat16"}},
-    "muon": {"training": {"optimizer": "muon", "precision": "bfloat16"}},
 }
 
 
