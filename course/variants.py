@@ -27,7 +27,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         f"attention_unet {gate}": {"name": "attention_unet", "gate": gate}
         for gate in ("additive", "report", "report-printed")
     },
-    "patch_unet": {"name": "patch_unet"},
     **{f"encoder_unet {encoder}": {"name": "encoder_unet", "encoder": encoder} for encoder in ENCODERS},
 }
 """Name in a table -> arguments of `build_model`."""

@@ -2,12 +2,14 @@
 
 import inspect
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import PydanticCustomError
 
 from labkit.data import TARGETS, Augment, Pets, class_names, color_statistics, load_arrays
 from labkit.data.augment import Probability
@@ -16,6 +18,7 @@ from labkit.models import NETWORKS
 from labkit.training.faults import FAULTS
 from labkit.training.hardware import choose_device, choose_precision
 from labkit.training.losses import LOSSES
+from labkit.training.optimizers import OPTIMIZERS
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 Positive = Annotated[int, Field(ge=1)]
@@ -26,6 +29,17 @@ FIXED_SCALES = {
     "raw": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
 }
 """Mean and standard deviation, for images in [0, 1]: ImageNet's; 0..1 as it is; the pixels' own 0..255."""
+
+
+def known_as(names: Mapping[str, Any]) -> AfterValidator:
+    """One of these names; whoever adds to them, as a student does their own network, can use it in recipes."""
+
+    def check(name: str) -> str:
+        if name in names:
+            return name
+        raise PydanticCustomError("unknown", "input should be one of {names}", {"names": ", ".join(names)})
+
+    return AfterValidator(check)
 
 
 class Table(BaseModel):
@@ -60,7 +74,7 @@ class ModelTable(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: Literal[tuple(NETWORKS)] = "unet"
+    name: Annotated[str, known_as(NETWORKS)] = "unet"
     initialization: Literal["default", "he"] = "default"
 
     @model_validator(mode="before")
@@ -83,7 +97,7 @@ class TrainingTable(Table):
     """`[training]`: how it is learned."""
 
     loss: Literal[tuple(LOSSES)] = "bce+dice"
-    optimizer: Literal["sgd", "adam", "adamw", "radam", "muon"] = "adamw"
+    optimizer: Annotated[str, known_as(OPTIMIZERS)] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
@@ -156,9 +170,7 @@ class Recipe(Table):
         if number is None:
             return indices
         if number > len(indices):
-            raise LabError(
-                f"data.train_images: {number}, but split {self.data.split!r} trains on {len(indices)} images"
-            )
+            raise LabError(f"data.train_images: {number}, but {self.data.split!r} trains on {len(indices)} images")
         return indices[np.sort(np.random.default_rng(0).permutation(len(indices))[:number])]
 
     def size_of_epoch(self, epoch: int) -> int:
@@ -183,10 +195,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise LabError(f"no recipe {str(recipe)!r}: neither a file nor one of {known}")
-    try:
-        return parse_recipe(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise LabError(f"{path}: not a text file; a recipe is TOML in UTF-8") from None
+    return parse_recipe(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
 def parse_recipe(text: str, origin: str) -> Recipe:

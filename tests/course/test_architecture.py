@@ -29,7 +29,6 @@ JOINED = {
     "003": (models.ReportResNet34UNet, {"report": "003"}, 4, RESNET | {"512+512"}),
     "efficientnet": (models.EncoderUNet, {"encoder": "efficientnet_b0"}, 4, {"112+256", "40+128", "24+64", "16+64"}),
     "swin": (models.EncoderUNet, {"encoder": "swin_t"}, 3, {"384+256", "192+128", "96+64"}),
-    "patches": (models.PatchUNet, {}, 3, set()),
 }
 
 
