@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from course.experiments.measures import MEASURES
-from course.experiments.plan import run_name, with_values
+from course.experiments.plan import run_name
 from labkit.errors import LabError
 from labkit.training.recipe import Recipe, checked
+from labkit.training.switches import with_values
 
 FOLDER = Path(__file__).parent.parent / "claims"
 Scale = Literal["tiny", "cpu", "gpu"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.training.recipe import Recipe, checked, load_recipe
+from labkit.training.recipe import Recipe, load_recipe
+from labkit.training.switches import with_values
 
 
 def load_plan(sweep: str | Path) -> tuple[Path, list[tuple[dict[str, Any], Recipe]]]:
@@ -66,25 +67,6 @@ def _leaves(table: Any, above: str = "") -> list[tuple[str, Any]]:
     if not isinstance(table, dict):
         return [(above, table)]
     return [leaf for key, value in table.items() for leaf in _leaves(value, f"{above}.{key}".removeprefix("."))]
-
-
-def with_values(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
-    """A copy of a recipe with some values changed, by dotted key, checked anew; `origin` is what errors call it."""
-    given = recipe.model_dump()
-    if values.get("model.name", recipe.model.name) != recipe.model.name:
-        given["model"] = {}  # another network brings its own defaults
-    if {"data.normalize", "data.image_size", "data.split"} & values.keys():
-        given["data"] |= {"mean": None, "std": None}  # they were of other pixels
-    for key, value in values.items():
-        if key in ("data.fingerprint", "data.split_fingerprint", "training.device"):
-            raise LabError(f"{origin}: {key} is filled in when a training starts; leave it out")
-        (*tables, last), table = key.split("."), given
-        for name in tables:
-            table = table.setdefault(name, {})
-            if not isinstance(table, dict):
-                raise LabError(f"{origin}: unknown key {key}; {name} is no table")
-        table[last] = value
-    return checked(given, origin)
 
 
 def run_name(base: str, values: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ GRAY = (0.299, 0.587, 0.114)
 class Augment(BaseModel):
     """What is done to training images; probabilities are per image, color strengths s draw from [1 - s, 1 + s]."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     horizontal_flip: Probability = 0.0
     vertical_flip: Probability = 0.0

@@ -45,7 +45,7 @@ def known_as(names: Mapping[str, Any]) -> AfterValidator:
 class Table(BaseModel):
     """A table of a recipe: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class DataTable(Table):

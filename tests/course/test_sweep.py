@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from course.experiments.jobs import TOPIC, Job, finished, run_job
-from course.experiments.plan import load_plan, run_name, with_values
+from course.experiments.plan import load_plan, run_name
 from course.experiments.sweep import planned_jobs, write_results
 from course.experiments.workers import run_jobs, worker_environments
 from labkit.data import open_pets
 from labkit.errors import LabError
 from labkit.training import fit, load_recipe, open_run
 from labkit.training.runs import load_checkpoint
+from labkit.training.switches import with_values
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
