@@ -59,13 +59,11 @@ def read_trimap(path: Path, classes: int = 0) -> np.ndarray:
     trimap = np.asarray(_opened(path)[0])
     allowed = np.isin(trimap, (*range(classes), IGNORED) if classes else TRIMAP_VALUES)
     if trimap.ndim != 2 or not allowed.all():
-        kind, values = "a trimap", "1, 2 and 3"
-        if classes:
-            kind, values = f"a mask of {classes} classes", f"0 to {classes - 1} and 255"
+        expected = f"the values 0 to {classes - 1} and 255 ({classes} classes)" if classes else "the values 1, 2 and 3"
         found = np.unique(trimap[~allowed] if trimap.ndim == 2 else trimap)[:8].tolist()
         raise LabError(
-            f"{path}: {kind} holds one channel with the values {values}, found {found}; mend it, or put masks of your "
-            "own into masks/ beside images/ and let `labkit data get --from` take both"
+            f"{path}: expected one channel with {expected}, found {found}; mend it, or put masks of your own into "
+            "masks/ beside images/ and let `labkit data get --from` take both"
         )
     return trimap.astype(np.uint8)
 
