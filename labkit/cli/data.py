@@ -34,9 +34,9 @@ def data_get(
     kind = "images, groups" if pets.classes else "pets, breeds"
     typer.echo(f"{pets.label}: {len(pets)} {kind}: {len(pets.breeds)}, in {pets.folder}")
     if (table := pets.folder / "annotations" / MASK_VALUES).is_file():
-        typer.echo(
-            f"{table.read_text(encoding='utf-8')}What is ignored counts in neither loss nor score (--mask-values)."
-        )
+        typer.echo(told := table.read_text(encoding="utf-8").rstrip())
+        if "(ignored)" in told:
+            typer.echo("(ignored) counts in neither loss nor score; name all values (--mask-values) to make it a class")
 
 
 @data_app.command("check")
