@@ -136,9 +136,7 @@ def refresh(only: Sequence[str] = ()) -> None:
         for cell in notebook.cells:
             for trace in ("papermill", "execution"):
                 cell.metadata.pop(trace, None)
-        partial = path.with_name(f"{PARTIAL}{path.name}")
-        partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_text(path, nbformat.writes(notebook) + "\n", replace=True)
 
 
 def run_lab(

@@ -70,7 +70,6 @@ def run_curves(runs: Sequence[Run], over: Literal["epochs", "seconds"] = "epochs
     names = [run.name for run in runs]
     names = [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
     histories = [run.history() for run in runs]
-    long = over == "seconds" and max(history["seconds"].sum() for history in histories) > 300
     figure = new_figure(8.5, 5.2)
     panels = dict(zip(RUN_PANELS, figure.subplots(2, 2, sharex=True).flat, strict=True))
     for key, axes in panels.items():
@@ -79,12 +78,12 @@ def run_curves(runs: Sequence[Run], over: Literal["epochs", "seconds"] = "epochs
         if over == "epochs":
             axes.xaxis.get_major_locator().set_params(integer=True)
     for name, history in zip(names, histories, strict=True):
-        x = history["epoch"] if over == "epochs" else history["seconds"].cumsum() / (60 if long else 1)
+        x = history["epoch"] if over == "epochs" else history["seconds"].cumsum()
         lines = {key: axes.plot(x, history[key], label=name, linewidth=1.4)[0] for key, axes in panels.items()}
         best, style = history["valid_dice"].idxmax(), {"linestyle": "", "color": lines["valid_dice"].get_color()}
         panels["valid_dice"].plot(x[best], history["valid_dice"][best], marker="o", markersize=5, **style)
     for axes in figure.axes[2:]:
-        axes.set_xlabel("epoch" if over == "epochs" else f"{'minutes' if long else 'seconds'} of training")
+        axes.set_xlabel("epoch" if over == "epochs" else "seconds of training")
     columns = max(1, min(len(names), 110 // (max(map(len, names)) + 8)))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
     return figure

@@ -98,17 +98,18 @@ def refuse_foreign(target: Path, option: str = "--out") -> None:
 
 
 @contextmanager
-def written_whole(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> Iterator[IO[Any]]:
     """Open a file (`wb` or `w`) that appears under `path` only when it is complete and on disk; its folder is made.
 
     A temporary file in the same folder is written, flushed to disk, noted in the folder's ledger, and renamed on
-    leaving the block. After an exception the old file is untouched.
+    leaving the block. After an exception the old file is untouched. `replace` replaces it whoever wrote it.
 
     Raises:
         LabError: a file is there that is not labkit's, the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
-    refuse_foreign(path, "place for it")
+    if not replace:
+        refuse_foreign(path, "place for it")
     temporary = path.parent / f"{PARTIAL}{path.name}.{uuid.uuid4().hex[:8]}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +118,7 @@ def written_whole(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if not _in_run(path):
+            if not replace and not _in_run(path):
                 with open(path.parent / LEDGER, "a", encoding="utf-8") as ledger:
                     ledger.write(_ledger_line(temporary, path.name) + "\n")
             os.replace(temporary, path)
@@ -127,9 +128,9 @@ def written_whole(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise cannot_write(path, error) from error
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: str | Path, text: str, replace: bool = False) -> None:
     """Write a text file whole or not at all (see `written_whole`)."""
-    with written_whole(path, "w") as file:
+    with written_whole(path, "w", replace) as file:
         file.write(text)
 
 

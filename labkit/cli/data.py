@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli.shell import Data, bar
+from labkit.cli.shell import Data, bar, plain
 from labkit.errors import LabError
 
 data_app = typer.Typer(help="Get, check and describe the data.", no_args_is_help=True)
@@ -34,9 +34,9 @@ def data_get(
     kind = "images, groups" if pets.classes else "pets, breeds"
     typer.echo(f"{pets.label}: {len(pets)} {kind}: {len(pets.breeds)}, in {pets.folder}")
     if (table := pets.folder / "annotations" / MASK_VALUES).is_file():
-        typer.echo(
-            f"{table.read_text(encoding='utf-8')}What is ignored counts in neither loss nor score (--mask-values)."
-        )
+        typer.echo(told := table.read_text(encoding="utf-8").rstrip())
+        if "(ignored)" in told:
+            typer.echo("(ignored) counts in neither loss nor score; name all values (--mask-values) to make it a class")
 
 
 @data_app.command("check")
@@ -71,10 +71,8 @@ def data_stats(
 
     pets = open_pets(data)
     arrays = load_arrays(pets, size, lambda items: bar(items, "decoding", len(pets)))
-    parts = {part: pets.split(part) for part in pets.parts()}
-    counts = ", ".join(f"{len(indices)} {part}" for part, indices in parts.items())
-    typer.echo(f"{pets.label}: {len(pets)} images ({counts}), {len(pets.breeds)} breeds; the training images:")
-    for name, values in color_statistics(arrays, parts["train"])._asdict().items():
-        typer.echo(f"{name:>10}  {', '.join(f'{value:.4f}' for value in values)} (red, green, blue)")
-    table = pet_table(pets, arrays).iloc[parts["train"]]
-    typer.echo(table.describe().loc[["mean", "min", "50%", "max"]].round(3).to_string())
+    train, counts = pets.split("train"), {part: len(names) for part, names in pets.parts().items()}
+    typer.echo(f"{pets.label}: {len(pets)} images ({plain(counts)}), {len(pets.breeds)} breeds; the training images:")
+    for name, values in color_statistics(arrays, train)._asdict().items():
+        typer.echo(f"{name:>10}  {plain([*values])} (red, green, blue)")
+    typer.echo(pet_table(pets, arrays).iloc[train].describe().loc[["mean", "min", "50%", "max"]].round(3).to_string())

@@ -1,6 +1,7 @@
 """Options, a progress bar, and printed values, for all commands."""
 
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,8 @@ def plain(value: Any) -> str:
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command line; a user's mistake is one sentence on stderr and exit status 1."""
+    """Run a command line; a user's mistake is one sentence on stderr and exit status 1, a warning one sentence."""
+    warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
     try:
         app()
     except LabError as error:

@@ -3,12 +3,11 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import write_array_header_1_0
+from numpy.lib.format import open_memmap, write_array_header_1_0
 from PIL import Image
 
 from labkit.data.images import in_threads
@@ -45,8 +44,8 @@ def resize_trimap(trimap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] = iter) -> Arrays:
     """The data set as arrays of `size` x `size` pixels, built on first use and memory-mapped from then on.
 
-    The two files lie in `dataset/cache` (or see `data_folder`). They are written whole, under a lock, so that any
-    number of processes may ask at once.
+    The file lies in `dataset/cache` (or see `data_folder`). It is written whole, under a lock, so that any number of
+    processes may ask at once.
 
     `progress` wraps the indices while the arrays are built, such as `tqdm`.
 
@@ -56,40 +55,30 @@ def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] 
     # an exchanged image makes a new array file, and so do other classes, against which masks are checked
     files = [(name, *((file.st_size, file.st_mtime_ns) for file in pair)) for name, *pair in pets.files()]
     state = hashlib.sha256(repr((pets.classes, files)).encode()).hexdigest()[:16]
-    stem = data_folder("cache") / f"{state}-{size}"
-    paths = {stem.with_name(f"{stem.name}.npy"): (3,), stem.with_name(f"{stem.name}-trimaps.npy"): ()}
-    shapes = {path: (len(pets), size, size, *channels) for path, channels in paths.items()}
-    if not all(path.exists() for path in shapes):
+    path = data_folder("cache") / f"{state}-{size}.npy"
+    if not path.exists():
         try:
-            with building(stem) as folder:
-                if not all(path.exists() for path in shapes):  # another process may have had the folder before
-                    _build(pets, size, shapes, folder, progress)
+            with building(path) as folder:
+                if not path.exists():  # another process may have had the folder before
+                    _build(pets, size, folder / path.name, progress)
+                    os.replace(folder / path.name, path)
         except OSError as error:
-            raise cannot_write(stem, error) from None
-    return Arrays(*(_mapped(path, shape) for path, shape in shapes.items()))
-
-
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+            raise cannot_write(path, error) from None
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        rows = open_memmap(path, mode="r").reshape(len(pets), 4 * size * size)
     except (OSError, ValueError):
-        array = None
-    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.uint8:
-        raise LabError(f"{path}: the array file is damaged; delete it, and it is built anew")
-    return array
+        raise LabError(f"{path}: the array file is damaged; delete it, and it is built anew") from None
+    images, trimaps = np.split(rows, [3 * size * size], axis=1)
+    return Arrays(images.reshape(-1, size, size, 3), trimaps.reshape(-1, size, size))
 
 
-def _build(pets: Pets, size: int, shapes: dict[Path, tuple[int, ...]], folder: Path, progress) -> None:
-    def decode(index: int) -> tuple[np.ndarray, np.ndarray]:
+def _build(pets: Pets, size: int, path: Path, progress: Callable[[Iterable], Iterable]) -> None:
+    def decode(index: int) -> bytes:
         image, trimap = pets.pair(index)
-        return resize_image(image, (size, size)), resize_trimap(trimap, (size, size))
+        return resize_image(image, (size, size)).tobytes() + resize_trimap(trimap, (size, size)).tobytes()
 
-    with ExitStack() as stack:
-        files = [stack.enter_context(open(folder / path.name, "wb")) for path in shapes]
-        for file, shape in zip(files, shapes.values(), strict=True):
-            write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for pair in progress(in_threads(decode, range(len(pets)))):
-            for file, array in zip(files, pair, strict=True):
-                file.write(array.tobytes())  # and not into a mapped file: on a full disk that kills the process
-    for path in shapes:
-        os.replace(folder / path.name, path)
+    with open(path, "wb") as file:  # and not mapped: on a full disk that would kill the process
+        shape = (len(pets), 4 * size * size)
+        write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for row in progress(in_threads(decode, range(len(pets)))):
+            file.write(row)

@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 THIN = 100  # a class begins at least one 2x2 square in so many of its pixels
 
 
-def class_mask(path: Path, classes: "pd.DataFrame") -> np.ndarray:
-    """The mask in a file as class indices of `find_classes`, `uint8 [H, W]`, 255 = ignored."""
-    values, _, place = read_mask(path)
-    index = dict(zip(classes["value"], classes["index"], strict=True))
-    return np.array([index[value] for value in values.tolist()], np.uint8)[place]
-
-
 def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: Sequence[int] = ()) -> "pd.DataFrame":
     """Count the values (see `read_mask`) in all masks and decide what each stands for.
 
@@ -40,35 +33,33 @@ def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: 
     """
     import pandas as pd  # half a second that training need not wait for
 
-    found = pd.concat(list(in_threads(_count, paths)), ignore_index=True)
-    sums = found.groupby("value")[["pixels", "edge", "squares"]].sum()
-    first_colors = found["value"].map(found.groupby("value")["color"].first())
-    if len(other := found[found["color"] != first_colors]):
+    counts, colors = map(np.array, zip(*in_threads(_count, paths), strict=True))
+    held, (pixels, edge, squares) = counts[:, 0] > 0, counts.sum(0)
+    color = colors[held.argmax(0), range(256)]  # as in the first mask that holds the value
+    for number, value in np.argwhere(held & (colors != color))[:1]:
         raise LabError(
-            f"{other['path'].iloc[0]}: the value {other['value'].iloc[0]} has another color than in the masks before "
-            "it, and may be another class; save all masks with one palette, or as gray"
+            f"{paths[number]}: the value {value} has another color than in the masks before it, and may be another "
+            "class; save all masks with one palette, or as gray"
         )
-    listed = [f"{value} ({n:,} pixels)" for value, n in sums["pixels"].sort_values(ascending=False).items()]
+    found = np.flatnonzero(pixels).tolist()
+    listed = [f"{value} ({pixels[value]:,} pixels)" for value in sorted(found, key=lambda value: -pixels[value])]
     listed = f"the masks hold {some_of(listed, 8)}"
-    values, held = list(mask_values), [value for value in sums.index if value != IGNORED]
-    if not values and len(held) > 1 and held[-1] < len(names):
+    classes, values = [value for value in found if value != IGNORED], list(mask_values)
+    if not values and len(classes) > 1 and classes[-1] < len(names):
         values = list(range(len(names)))
     elif not values:
-        held = held if len(sums) > 2 else list(sums.index)
-        if len(sums) > 2 and (
-            thin := [value for value in held if sums["squares"][value] * THIN < sums["pixels"][value]]
-        ):
-            worst = max(thin, key=lambda value: sums["pixels"][value])
-            path = found.loc[found.loc[found["value"] == worst, "pixels"].idxmax(), "path"]
+        classes = classes if len(found) > 2 else found  # 255 beside one other value is a class
+        thin = [value for value in classes if squares[value] * THIN < pixels[value]]
+        if thin and len(found) > 2:
+            worst = max(thin, key=lambda value: pixels[value])
             raise LabError(
-                f"{path}: holds {worst}, one of {len(thin)} values that lie on thin lines alone, as lossy files leave "
-                f"them; {listed}; export the masks without loss, or name the classes (--mask-values 0,1): then all "
-                "other values are ignored"
+                f"{paths[counts[:, 0, worst].argmax()]}: holds {worst}, one of {len(thin)} values that lie on thin "
+                f"lines alone, as lossy files leave them; {listed}; export the masks without loss, or name the classes "
+                "(--mask-values 0,1): then all other values are ignored"
             )
-        black = {*found.loc[found["color"] == 0, "value"]}
-        background = max(held, key=lambda value: (value in black, sums["edge"][value]))
-        values = [background, *(value for value in held if value != background)]
-    if not len({*values}) == len(values) <= IGNORED or len({*values} & {*sums.index}) < 2:
+        background = max(classes, key=lambda value: (color[value] == 0, edge[value]))
+        values = [background, *(value for value in classes if value != background)]
+    if len({*values} & {*found}) < 2 or not len({*values} & {*range(256)}) == len(values) <= IGNORED:
         raise LabError(f"{paths[0]}: {listed}; name 2 to 255 classes, and no value twice (--mask-values 0,1)")
     if names and len(names) != len(values):
         raise LabError(
@@ -77,9 +68,16 @@ def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: 
         )
     names = names or ["background", *(f"class {index}" for index in range(1, len(values)))]
     rows = [*zip(values, range(len(values)), names, strict=True)]
-    rows += [(value, IGNORED, "(ignored)") for value in sums.index if value not in values]
+    rows += [(value, IGNORED, "(ignored)") for value in found if value not in values]
     table = pd.DataFrame(rows, columns=["value", "index", "class"])
-    return table.assign(share=(table["value"].map(sums["pixels"]).fillna(0) / sums["pixels"].sum()).round(6))
+    return table.assign(share=(pixels[table["value"]] / pixels.sum()).round(6))
+
+
+def class_mask(path: Path, classes: "pd.DataFrame") -> np.ndarray:
+    """The mask in a file as class indices of `find_classes`, `uint8 [H, W]`, 255 = ignored."""
+    index = np.full(256, IGNORED, np.uint8)
+    index[classes["value"]] = classes["index"]
+    return index[read_mask(path)[0]]
 
 
 def parse_values(text: str) -> tuple[int, ...]:
@@ -90,14 +88,10 @@ def parse_values(text: str) -> tuple[int, ...]:
         raise LabError(f"{text!r}: write the values of the classes, the background first, such as 0,38,75") from None
 
 
-def _count(path: Path) -> "pd.DataFrame":
-    """One row a value: its color, its pixels, those on the image's edge, and the 2x2 squares that hold nothing else."""
-    import pandas as pd
-
-    values, colors, place = read_mask(path)
-    edge = np.concatenate([place[0], place[-1], place[1:-1, 0], place[1:-1, -1]])
-    corner = place[:-1, :-1]
-    same = (corner == place[1:, :-1]) & (corner == place[:-1, 1:]) & (corner == place[1:, 1:])
-    counts = {"pixels": place.ravel(), "edge": edge, "squares": corner[same]}
-    counts = {name: np.bincount(places, minlength=len(values)) for name, places in counts.items()}
-    return pd.DataFrame({"path": path, "value": values, "color": colors} | counts)
+def _count(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of each value its pixels, those on the image's edge, and the 2x2 squares of it, `[3, 256]`; and its color."""
+    mask, colors = read_mask(path)
+    edge = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
+    corner = mask[:-1, :-1]
+    same = (corner == mask[1:, :-1]) & (corner == mask[:-1, 1:]) & (corner == mask[1:, 1:])
+    return np.array([np.bincount(values, minlength=256) for values in (mask.ravel(), edge, corner[same])]), colors

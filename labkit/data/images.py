@@ -59,13 +59,11 @@ def read_trimap(path: Path, classes: int = 0) -> np.ndarray:
     trimap = np.asarray(_opened(path)[0])
     allowed = np.isin(trimap, (*range(classes), IGNORED) if classes else TRIMAP_VALUES)
     if trimap.ndim != 2 or not allowed.all():
-        kind, values = "a trimap", "1, 2 and 3"
-        if classes:
-            kind, values = f"a mask of {classes} classes", f"0 to {classes - 1} and 255"
+        expected = f"the values 0 to {classes - 1} and 255 ({classes} classes)" if classes else "the values 1, 2 and 3"
         found = np.unique(trimap[~allowed] if trimap.ndim == 2 else trimap)[:8].tolist()
         raise LabError(
-            f"{path}: {kind} holds one channel with the values {values}, found {found}; mend it, or put masks of your "
-            "own into masks/ beside images/ and let `labkit data get --from` take both"
+            f"{path}: expected one channel with {expected}, found {found}; mend it, or put masks of your own into "
+            "masks/ beside images/ and let `labkit data get --from` take both"
         )
     return trimap.astype(np.uint8)
 
@@ -79,39 +77,39 @@ def check_sizes(path: Path, image: np.ndarray, mask: np.ndarray) -> None:
         )
 
 
-def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The values in a mask `int64 [K]`, their colors `int64 [K]`, and which value each pixel has `int64 [H, W]`.
+def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The value of each pixel of a mask `uint8 [H, W]`, and the color of each value as `0xRRGGBB`, `int64 [256]`.
 
     Values are gray values, however the gray is stored (one bit: 0 and 255; transparent pixels: 0), or the indices of a
-    palette that holds colors. The color of a gray is its value, another is `-0xRRGGBB`.
+    palette that holds colors.
 
     Raises:
-        LabError: the file is missing, damaged, in colors or a JPEG, or holds other numbers than 0, 1, ... 65535.
+        LabError: the file is missing, damaged, in colors or a JPEG, or holds other numbers than 0, 1, ... 255.
     """
-    import pandas as pd  # half a second that training need not wait for
-
     image, _ = _opened(path)
     if image.format in ("JPEG", "MPO"):
         raise LabError(
             f"{path}: the mask is stored as JPEG, which smears its values, and a converted copy keeps the smears; "
             "export it as PNG from where it was drawn, or set each pixel to its nearest true value and save that as PNG"
         )
-    palette = np.reshape(image.getpalette("RGB"), (-1, 3)) if image.mode == "P" else np.zeros((0, 3), int)
-    by_index = bool((palette != palette[:, :1]).any())
-    held = np.asarray(image if by_index else image.convert("L") if image.mode in "1P" else image)
+    colors = np.arange(256)[:, None].repeat(3, axis=1)
+    palette = np.reshape(image.getpalette("RGB") if image.mode == "P" else [], (-1, 3)).astype(int)
+    if (palette != palette[:, :1]).any():
+        held, colors[: len(palette)] = np.asarray(image), palette
+    else:
+        held = np.asarray(image.convert("L") if image.mode in "1P" else image)
     if held.ndim == 3:
         held = np.array(image.convert("RGBA"))
         held[held[..., 3] == 0] = 0
         if (held[..., :3] != held[..., :1]).any():
             raise LabError(f"{path}: the mask is in colors; save it with one number a pixel, such as 0, 1, 2, as PNG")
         held = held[..., 0]
-    held = held.astype(held.dtype.newbyteorder("="), copy=False)
-    place, values = pd.factorize(held.ravel(), use_na_sentinel=False)  # np.unique would sort all pixels
-    if not 0 <= values.min() <= values.max() < 2**16 or (values % 1).any():
-        span = f"{values.min():g} to {values.max():g}"
-        raise LabError(f"{path}: a mask holds whole numbers from 0 to 65535, found {span}; number the classes")
-    colors = -(palette[values] @ (1 << 16, 1 << 8, 1)) if by_index else values
-    return values.astype(np.int64), colors.astype(np.int64), place.reshape(held.shape)
+    low, top = held.min(), held.max()
+    if not 0 <= low <= top <= 255 or (held % 1).any():
+        raise LabError(
+            f"{path}: a mask holds whole numbers from 0 to 255, found {low:g} to {top:g}; number its classes so"
+        )
+    return held.astype(np.uint8), colors @ (1 << 16, 1 << 8, 1)
 
 
 def _opened(path: Path) -> tuple[Image.Image, int]:

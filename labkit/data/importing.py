@@ -31,11 +31,10 @@ def get_pets(data: str | Path = "pets", source: str | Path | None = None, mask_v
     Args:
         data: `sample` or `slides` (which come with labkit), `pets` (fetched by torchvision with its checksums), or a
             folder to import into.
-        source: take the data from this archive, this folder, or this folder with the two official archives in it. It
-            holds the official layout, or images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, each
-            with the files or with folders of groups, which take the place of breeds. `classes.txt` beside the folders
-            may name the classes in the masks, the background first. Images of one's own get the split `inside-groups`
-            and, of 3 groups and more, `by-group`; the last is the official one, too.
+        source: an archive, a folder, or a folder with the two official archives. It holds the official layout, or
+            images and masks of one's own: `images/` (or `imgs/`) beside `masks/`, with files or with folders of groups,
+            which take the place of breeds, perhaps `classes.txt` (names, the background first). They get the split
+            `inside-groups` and, of 3 groups and more, `by-group`; the last is the official one, too.
         mask_values: the values of the classes in masks of one's own, see `find_classes`.
 
     Raises:

@@ -27,7 +27,7 @@ from labkit.data import (
     sampling_grid,
     spatial_matrices,
 )
-from labkit.data.augment import draws, place_grid
+from labkit.data.augment import draws
 
 SIZE = 48
 COLUMNS = {"horizontal": 0, "vertical": 1, "affine": 2, "angle": 3, "shift_x": 4, "shift_y": 5, "scale": 6}
@@ -75,13 +75,6 @@ def test_vertical_flip_is_torchvisions():
     image, mask = moved(Augment(vertical_flip=0.5), numbers(vertical=0.4))
     assert torch.allclose(image, V.vertical_flip(picture()), atol=1e-5)
     assert torch.equal(mask, V.vertical_flip(trimap()))
-
-
-@pytest.mark.parametrize("size", [32, 45, 128])
-def test_places_are_torchs_affine_grid(size):
-    matrices = torch.randn(9, 2, 3, generator=torch.Generator().manual_seed(size))
-    expected = F.affine_grid(matrices, [9, 1, size, size], align_corners=False)
-    assert torch.allclose(place_grid(matrices, size), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["horizontal_flip", "vertical_flip", "affine", "crop"])
