@@ -137,7 +137,7 @@ def measured(run: Run, pets: Pets, compile_too: bool) -> list[dict]:
     busy: dict[str, list[float]] = {}
     for _ in range(ROUNDS):  # in turns, so that what disturbs one round disturbs all forms alike
         for name, network, precision in runnable:
-            times.setdefault(name, []).append(latency(network, SIZE, 1, precision))
+            times.setdefault(name, []).append(latency(network, SIZE, 1, precision, repeats=21))
             busy.setdefault(name, []).append(processor_time(network, precision))
     whole = None
     for name, network, size, precision, note in found:

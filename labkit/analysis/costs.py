@@ -1,6 +1,8 @@
 """What a network costs: parameters, multiply-adds, memory and time."""
 
 import copy
+import statistics
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from labkit.errors import LabError
@@ -80,18 +81,23 @@ def module_calls(model: nn.Module, size: int = 128, in_channels: int = 3) -> pd.
     return pd.DataFrame(rows, columns=["path", "height", "height_in", "multiply_adds", "activation_bytes"])
 
 
-def latency(model: nn.Module, size: int = 128, batch: int = 1, precision: str = "float32") -> float:
-    """Median seconds of a forward pass of images `[batch, 3, size, size]`, measured for half a second.
+def latency(model: nn.Module, size: int = 128, batch: int = 1, precision: str = "float32", repeats: int = 7) -> float:
+    """Seconds of a forward pass of images `[batch, 3, size, size]`: the median of `repeats` (LabError where 0).
 
     A copy is called, on the model's device, as `load_predictor` prepares it: channels-last, evaluation mode.
     """
+    if repeats < 1:
+        raise LabError(f"latency: found repeats={repeats}; at least one pass must be timed")
     network = copy.deepcopy(model).to(memory_format=torch.channels_last).eval()
     device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     images = torch.rand(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
-
-    def forward() -> None:
-        with torch.inference_mode(), autocast(device, precision):  # its casts of the weights are part of the time
-            network(images)
-
-    timer = Timer("forward()", globals={"forward": forward}, num_threads=torch.get_num_threads())  # warms up, and waits
-    return timer.blocked_autorange(min_run_time=0.5).median
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(1 + repeats):
+            began = time.perf_counter()
+            with autocast(device, precision):  # anew for each pass: its casts of the weights are part of the time
+                network(images)
+            if device.type != "cpu":
+                torch.accelerator.synchronize(device)
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])

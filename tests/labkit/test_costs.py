@@ -107,7 +107,7 @@ def test_measuring_leaves_the_model_alone():
     model.decoder[0].eval()
     before, modes = {k: v.clone() for k, v in model.state_dict().items()}, [m.training for m in model.modules()]
     stage_table(model, 32)
-    assert latency(model, 32) > 0
+    assert latency(model, 32, repeats=1) > 0
     assert modes == [module.training for module in model.modules()]
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
@@ -122,3 +122,5 @@ def test_what_cannot_be_measured_is_one_sentence():
         network_costs(build_model("unet", width=2), 32, in_channels=1)
     with pytest.raises(LabError, match="BasicBlock: its stages are not registered"):
         stage_table(BasicBlock(3, 3))
+    with pytest.raises(LabError, match="repeats=0"):
+        latency(BasicBlock(3, 3), 32, repeats=0)
