@@ -21,8 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-import benchmarks.patch_unet  # noqa: F401 (recipes know the network then)
-import course.muon  # noqa: F401 (and the optimizer)
+from benchmarks import muon, patch_unet  # noqa: F401 (recipes know the optimizer and the network then)
 from benchmarks.timing import machine
 from labkit.data import load_arrays, open_pets
 from labkit.files import home, write_text

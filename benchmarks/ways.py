@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-import benchmarks.patch_unet  # noqa: F401 (`build_model` knows the network then)
+from benchmarks import patch_unet  # noqa: F401 (`build_model` knows the network then)
 from course.variants import VARIANTS
 from labkit.analysis import Predictor
 from labkit.models import build_model

@@ -6,7 +6,7 @@ from typing import Any
 _FOUND_IN = {
     "FeatureBrowser": "course.feature_browser",
     "new_figure": "labkit.curves",
-    "orthogonalized": "course.muon",
+    "orthogonalized": "course.orthogonal",
     "read_record": "course.records",
     "show": "course.display",
     "show_source": "course.display",

@@ -46,7 +46,7 @@ def train(
 
     `torchrun --nproc-per-node=2 -m -- labkit train default --data pets` (each process takes a part of every batch)
 
-    `tensorboard --logdir runs` shows curves, predictions and the graph of all runs, also while they train.
+    `tensorboard --logdir runs` shows curves and predictions of all runs, also while they train.
     """
     from labkit.data import open_pets
     from labkit.files import home

@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from benchmarks.muon import Muon
 from course import VARIANTS, orthogonalized
-from course.muon import Muon
 from labkit.models import NETWORKS, UNet, build_model
 from labkit.training import (
     LOSSES,
