@@ -110,6 +110,8 @@ def _(model: ReportResNet34UNet) -> list[Stage]:
     encoder, decoder = _resnet34(model.encoder), model.decoder
     if isinstance(decoder, LabDecoder):  # report 000
         return [*encoder, *_lab(decoder, encoder), _head(model)]
+    if isinstance(decoder, SymmetricDecoder):  # report 001
+        return [*encoder, *_symmetric(decoder, encoder[1:]), _head(model)]
     if hasattr(decoder, "bottleneck"):  # report 003
         bottleneck = Stage(
             "decoder.bottleneck",

@@ -15,6 +15,7 @@ NETWORKS = [
     {"name": "resnet34_unet"},
     {"name": "resnet34_unet", "decoder": "unet"},
     *({"name": "report_resnet34_unet", "report": r, "as_coded": c} for r in ("000", "002", "003") for c in (0, 1)),
+    {"name": "report_resnet34_unet", "report": "001"},
     {"name": "attention_unet", "width": 4},
     {"name": "attention_unet", "width": 4, "gate": "report"},
     *({"name": "encoder_unet", "encoder": encoder} for encoder in ENCODERS),

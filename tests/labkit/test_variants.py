@@ -48,6 +48,7 @@ TABLE = {
     # 26.0 M as coded, 23.5 M with ResNet34's own blocks
     "report-000-resnet34-unet": (23_620_610, {"decoder.center": (256, 32), "decoder.stages.0": (32, 16)}),
     "report-000-resnet34-unet-as-coded": (26_045_442, {"encoder.layer4": (512, 32), "decoder.stages.4": (32, 1)}),
+    "report-001-resnet34-unet": (24_478_401, {"encoder.layer4": (512, 32), "decoder.stages.2": (64, 4)}),
     "report-002-resnet34-unet": (23_612_801, {"encoder.layer4": (512, 32), "decoder.stages.3": (64, 2)}),
     "report-002-resnet34-unet-as-coded": (23_612_801, {"encoder.layer4": (512, 16), "decoder.stages.3": (64, 2)}),
     "report-003-resnet34-unet": (48_194_369, {"decoder.bottleneck": (1024, 64), "decoder.decoder": (64, 4)}),
@@ -86,6 +87,16 @@ def test_parameters_of_report_000s_network_by_hand():
     total = sum(convolution(a, b) + convolution(b, b) + 4 * b for a, b in pairs)
     total += convolution(64, 2, side=1, bias=True)
     assert total == TABLE["report-000"][0]
+
+
+def test_parameters_of_report_001s_resnet34_unet_by_hand():
+    """ResNet34 without its classifier; up-convolutions to 256, 128, 64, 64, 64, skips of 256, 128, 64 channels."""
+    ups = [(512, 256), (256, 128), (128, 64), (64, 64), (64, 64)]
+    doubles = [(256 + 256, 256), (128 + 128, 128), (64 + 64, 64), (64, 64), (64, 64)]
+    total = 21_797_672 - (512 * 1000 + 1000) + sum(convolution(*c, side=2, bias=True) for c in ups)
+    total += sum(convolution(a, b) + convolution(b, b) + 4 * b for a, b in doubles)
+    total += convolution(64, 1, side=1, bias=True)
+    assert total == TABLE["report-001-resnet34-unet"][0]
 
 
 # --- the paper's UNet
@@ -173,6 +184,23 @@ def test_report_000_concatenates_then_upsamples_then_convolves():
         for conv, norm in ((stage.convs[0], stage.convs[1]), (stage.convs[3], stage.convs[4])):
             x = F.relu(norm(F.conv2d(x, conv.weight, padding=1)))
     assert torch.allclose(model(image), model.head(x), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_report_001_concatenates_its_residual_layers_and_nothing_finer():
+    torch.manual_seed(0)
+    model, image = with_lived_in_norms(ReportResNet34UNet(report="001")), torch.randn(1, 3, 64, 96)
+    _, *skips, x = model.encoder(image)
+    for up, stage in zip(model.decoder.ups, model.decoder.stages, strict=True):
+        x = F.conv_transpose2d(x, up.weight, up.bias, stride=2)
+        x = stage(torch.cat([skips.pop(), x], 1) if skips else x)
+    assert x.shape == (1, 64, 64, 96)
+    assert torch.allclose(model(image), model.head(x), rtol=1e-4, atol=1e-5)
+
+
+def test_report_001_as_coded_is_refused_because_it_shows_no_code():
+    with pytest.raises(LabError, match=r"as_coded: report 001 shows no code.*leave it out"):
+        build_model("report_resnet34_unet", report="001", as_coded=True)
 
 
 @torch.no_grad()
@@ -322,6 +350,7 @@ SMALL = [
     ("attention_unet", {"width": 8, "gate": "additive"}),
     ("attention_unet", {"width": 8, "gate": "report"}),
     ("report_resnet34_unet", {"report": "000", "as_coded": True}),
+    ("report_resnet34_unet", {"report": "001"}),
     ("report_resnet34_unet", {"report": "002", "as_coded": True}),
     ("report_resnet34_unet", {"report": "003"}),
     ("encoder_unet", {"encoder": "mobilenet_v3_large"}),
@@ -353,7 +382,7 @@ def test_variant_learns_one_batch_and_every_parameter_takes_part(name, arguments
     assert loss < 0.65 * first
 
 
-@pytest.mark.parametrize("report", ["000", "002", "003"])
+@pytest.mark.parametrize("report", ["000", "001", "002", "003"])
 def test_reports_networks_take_any_size(report):
     model = ReportResNet34UNet(report=report).eval()
 
