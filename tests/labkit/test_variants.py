@@ -29,6 +29,7 @@ from labkit.models import (
     tile_side,
 )
 from labkit.training import LOSSES, build_network, load_recipe
+from labkit.training.recipe import RECIPES
 from tests.labkit.test_models import convolution, functional_unet, with_lived_in_norms
 
 CLASSES = {"report-004": 3, "attention-unet": 3}
@@ -75,6 +76,28 @@ def test_recipe_has_its_parameters_and_stage_shapes(name):
     for stage, (channels, scale) in stages.items():
         assert shapes[stage][1] == channels, stage
         assert scale is None or tuple(shapes[stage][2:]) == (256 // scale, 256 // scale), stage
+
+
+REPORTS = sorted(path.stem for path in RECIPES.glob("report-*.toml"))
+
+
+@pytest.mark.parametrize("name", [name for name in REPORTS if name.endswith("-as-coded")])
+def test_as_coded_is_as_meant_but_for_faults_of_the_code(name):
+    coded, meant = (load_recipe(one).model_dump() for one in (name, name.removesuffix("-as-coded")))
+    assert coded["training"].pop("faults")
+    assert not meant["training"].pop("faults")
+    assert coded["model"].pop("as_coded", False) == ("resnet34" in name and "001" not in name)
+    meant["model"].pop("as_coded", None)
+    assert coded == meant
+
+
+def test_both_networks_of_a_report_have_the_same_data_and_faults_and_start_alike():
+    for name in REPORTS:
+        if "-resnet34-unet" in name:
+            deep, plain = load_recipe(name), load_recipe(name.replace("-resnet34-unet", ""))
+            assert deep.data == plain.data
+            assert deep.training.faults == plain.training.faults
+            assert deep.model.initialization == plain.model.initialization
 
 
 def test_every_network_stands_in_a_recipe_of_the_table():
