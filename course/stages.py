@@ -134,7 +134,7 @@ def _(model: ReportResNet34UNet) -> list[Stage]:
 def _(model: EncoderUNet) -> list[Stage]:
     name = model.encoder_name
     blocks = "residual blocks" if name.startswith("resnet") else "inverted residual blocks"
-    blocks = "transformer blocks" if name == "swin_t" else blocks
+    blocks = {"swin_t": "transformer blocks", "inception_v3": "inception blocks"}.get(name, blocks)
     encoder: list[Stage] = []
     for i, (tap, channels) in enumerate(ENCODERS[name].items()):
         scale = 2 ** (5 - len(ENCODERS[name]) + i + 1)  # the last is at 1/32

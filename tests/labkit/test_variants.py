@@ -330,39 +330,92 @@ def test_unet_on_torchvisions_resnet34_is_ours_with_the_same_weights():
     assert torch.allclose(ours(image), theirs(image), rtol=1e-4, atol=1e-5)
 
 
+INCEPTION_SIDES = [(35, 51), (15, 23), (7, 11), (3, 5), (1, 2)]
+"""Of 75x107 pixels: 5, 5, 1, 1 and 1 of them are lost before each halving."""
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 @torch.no_grad()
 def test_encoders_features_are_torchvisions_with_the_same_weights(name):
     torch.manual_seed(0)
     model = EncoderUNet(encoder=name).eval()
-    classifier = torchvision.models.get_model(name, weights=None).eval()
+    quick = {"init_weights": False} if name == "inception_v3" else {}
+    classifier = torchvision.models.get_model(name, weights=None, **quick).eval()
     kept = classifier.load_state_dict(model.encoder.state_dict(), strict=False)
     assert not kept.unexpected_keys
-    assert all(key.split(".")[0] in ("fc", "classifier", "head", "norm", "features") for key in kept.missing_keys)
+    heads = ("fc", "AuxLogits", "classifier", "head", "norm", "features")
+    assert all(key.split(".")[0] in heads for key in kept.missing_keys)
     seen = {}
     for tap in ENCODERS[name]:
         # called more than once (resnet's relu in every block): the first call is the stem's
         classifier.get_submodule(tap).register_forward_hook(lambda _, x, y, tap=tap: seen.setdefault(tap, y.clone()))
-    image = torch.randn(1, 3, 64, 96)
+    image = torch.randn(1, 3, 75, 107) if name == "inception_v3" else torch.randn(1, 3, 64, 96)
+    sides = {"swin_t": [(64 // s, 96 // s) for s in (4, 8, 16, 32)], "inception_v3": INCEPTION_SIDES}
+    sides = sides.get(name, [(64 // s, 96 // s) for s in (2, 4, 8, 16, 32)])
     classifier(image)
-    scale = 4 if name == "swin_t" else 2
-    for (tap, channels), feature in zip(ENCODERS[name].items(), model.encoder(image).values(), strict=True):
+    features = model.encoder(image).values()
+    for (tap, channels), feature, (height, width) in zip(ENCODERS[name].items(), features, sides, strict=True):
         expected = seen[tap].permute(0, 3, 1, 2) if name == "swin_t" else seen[tap]
         feature = feature.permute(0, 3, 1, 2) if name == "swin_t" else feature
         assert torch.allclose(feature, expected, rtol=1e-4, atol=1e-5)
-        assert feature.shape == (1, channels, 64 // scale, 96 // scale)
-        scale *= 2
+        assert feature.shape == (1, channels, height, width)
 
 
-def test_pretrained_weights_without_a_network_are_one_clear_error(monkeypatch, tmp_path):
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_inception_takes_any_size_from_29_on_and_no_scale_of_it_is_rounded(mode):
+    with torch.device("meta"):
+        model, met = getattr(EncoderUNet(encoder="inception_v3", classes=2), mode)(), []
+    model.encoder.register_forward_hook(lambda _, given, features: met.append((given[0], features.values())))
+    for height, width in [(29, 29), (32, 61), (64, 64), (75, 101), (128, 97), (299, 224)]:
+        assert model(torch.empty(2, 3, height, width, device="meta")).shape == (2, 2, height, width)
+        given, features = met.pop()
+        for axis in (2, 3):
+            least = given.shape[axis]
+            for feature, lost in zip(features, (5, 5, 1, 1, 1), strict=True):  # by unpadded convolutions and pools
+                assert (least - lost) % 2 == 0
+                least = (least - lost) // 2
+                assert feature.shape[axis] == least
+
+
+def test_inception_refuses_what_is_too_small_in_one_sentence():
+    with torch.device("meta"):
+        model = build_model("encoder_unet", encoder="inception_v3")
+    with pytest.raises(LabError, match=r"at least 29x29 pixels, and this one has 40x28$"):
+        model(torch.empty(1, 3, 28, 40, device="meta"))
+
+
+def test_inceptions_logits_lie_where_their_pixels_are():
+    """With equal positive weights, what a logit depends on is centered on its pixel, to the half pixels of strides."""
+    model = EncoderUNet(encoder="inception_v3").eval()
+    for parameter in model.parameters():
+        parameter.data.fill_(1 / parameter[0].numel() if parameter.ndim == 4 else float(parameter.ndim))
+    image = (1 + torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    logits = model(image)
+    places = torch.arange(160.0)
+    offsets = []
+    for place in range(76, 84):
+        weight = torch.autograd.grad(logits[0, 0, place, place], image, retain_graph=True)[0].sum((0, 1))
+        offsets += [(weight.sum(1 - axis) @ places / weight.sum()).item() - place for axis in (0, 1)]
+    assert abs(sum(offsets) / len(offsets)) < 2
+
+
+def test_inception_learns_with_every_parameter():
+    torch.manual_seed(0)
+    model, truth = EncoderUNet(encoder="inception_v3"), torch.randint(0, 2, (2, 48, 48))
+    LOSSES["bce"](model(torch.randn(2, 3, 48, 48)), truth).backward()
+    assert all(torch.isfinite(p.grad).all() and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "inception_v3"])
+def test_pretrained_weights_without_a_network_are_one_clear_error(monkeypatch, tmp_path, name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # none on disk
 
     def no_network(*_, **__):
         raise URLError("no route to host")
 
     monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
-    with pytest.raises(LabError, match=r"ImageNet weights of resnet18.*no route.*pretrained = false"):
-        build_model("encoder_unet", encoder="resnet18", pretrained=True)
+    with pytest.raises(LabError, match=rf"ImageNet weights of {name}.*no route.*pretrained = false"):
+        build_model("encoder_unet", encoder=name, pretrained=True)
 
 
 # --- all of them
