@@ -53,14 +53,15 @@ class EncoderUNet(nn.Module):
         from torchvision.models import feature_extraction, get_model  # takes seconds to import
 
         super().__init__()
-        # without its second classifier, and with the random weights that the others start from
-        options = {"aux_logits": False, "init_weights": False} if encoder == "inception_v3" else {}
+        quick = {"init_weights": False} if encoder == "inception_v3" else {}  # else it draws its own, for seconds
         try:
-            classifier = get_model(encoder, weights="DEFAULT" if pretrained else None, **options)
+            classifier = get_model(encoder, weights="DEFAULT" if pretrained else None, **quick)
         except (URLError, OSError, RuntimeError) as error:  # no network, a full disk, a damaged download
             raise LabError(
                 f"ImageNet weights of {encoder}: not fetched ({error}); go online or set pretrained = false"
             ) from None
+        if encoder == "inception_v3":
+            classifier.AuxLogits = None  # its second classifier, for training
         self.encoder_name, taps = encoder, ENCODERS[encoder]
         self.encoder = feature_extraction.create_feature_extractor(classifier, list(taps))
         self.decoder = SymmetricDecoder(list(taps.values()))
