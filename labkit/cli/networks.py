@@ -35,14 +35,16 @@ def models(
     where = choose_device(device)
     precisions = [] if no_latency else list(dict.fromkeys(["float32", choose_precision("auto", where)]))
     chosen = {label: _arguments(label) for label in networks or _choices()}
-    rows = []
+    rows, left_out = [], {}
     for label, arguments in bar(chosen.items(), "measuring"):
         try:
             rows.append({"network": label} | _costs(arguments, size, where, precisions))
         except LabError as error:
-            if networks:
-                raise
-            typer.echo(f"left out: {label}: {error}", err=True)
+            left_out[label] = error
+    if not rows:
+        raise next(iter(left_out.values()))
+    for label, error in left_out.items():
+        typer.echo(f"left out: {label}: {error}", err=True)
     facts = {"size": size, "device": str(where), "threads": torch.get_num_threads(), "torch": torch.__version__}
     if as_json:
         typer.echo(json.dumps({**facts, "networks": rows}, indent=2))
