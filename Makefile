@@ -36,7 +36,7 @@ unit: setup
 notebooks: setup
 	$(BIN)/labkit data get --data sample
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -p no:cacheprovider --nbval --nbval-current-env \
-		--nbval-cell-timeout=240 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
+		--nbval-cell-timeout=240 notebooks
 
 test-all: setup lint notebooks
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

@@ -109,6 +109,8 @@ def _(model: ReportResNet34UNet) -> list[Stage]:
     encoder, decoder = _resnet34(model.encoder), model.decoder
     if isinstance(decoder, LabDecoder):  # report 000
         return [*encoder, *_lab(decoder, encoder), _head(model)]
+    if isinstance(decoder, SymmetricDecoder):  # report 001
+        return [*encoder, *_symmetric(decoder, encoder[1:]), _head(model)]
     if hasattr(decoder, "bottleneck"):  # report 003
         bottleneck = Stage(
             "decoder.bottleneck",
@@ -131,7 +133,7 @@ def _(model: ReportResNet34UNet) -> list[Stage]:
 def _(model: EncoderUNet) -> list[Stage]:
     name = model.encoder_name
     blocks = "residual blocks" if name.startswith("resnet") else "inverted residual blocks"
-    blocks = "transformer blocks" if name == "swin_t" else blocks
+    blocks = {"swin_t": "transformer blocks", "inception_v3": "inception blocks"}.get(name, blocks)
     encoder: list[Stage] = []
     for i, (tap, channels) in enumerate(ENCODERS[name].items()):
         scale = 2 ** (5 - len(ENCODERS[name]) + i + 1)  # the last is at 1/32

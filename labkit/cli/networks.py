@@ -34,14 +34,16 @@ def models(
     where = choose_device(device)
     precisions = [] if no_latency else list(dict.fromkeys(["float32", choose_precision("auto", where)]))
     chosen = {label: _arguments(label) for label in networks or NETWORKS}
-    rows = {}
+    rows, left_out = {}, {}
     for label, arguments in bar(chosen.items(), "measuring"):
         try:
             rows[label] = _costs(arguments, size, where, precisions)
         except LabError as error:
-            if networks:
-                raise
-            typer.echo(f"left out: {label}: {error}", err=True)
+            left_out[label] = error
+    if not rows:
+        raise next(iter(left_out.values()))
+    for label, error in left_out.items():
+        typer.echo(f"left out: {label}: {error}", err=True)
     told = f"{where.type.upper()} with {torch.get_num_threads()} threads; torch {torch.__version__}"
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="network")
     typer.echo(f"one image of {size}x{size} pixels; {told}\n\n{table.to_string(float_format='%.2f')}")

@@ -12,7 +12,7 @@ from labkit.training.hardware import (
     leave_processes,
 )
 from labkit.training.loop import Epoch, Trainer, epochs, train_step
-from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
+from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss, focal, lovasz, tversky
 from labkit.training.optimizers import OPTIMIZERS, MovingAverage, build_optimizer, build_schedule
 from labkit.training.progress import fit, in_words, seconds_left
 from labkit.training.range_test import RateSweep, find_learning_rate

@@ -15,6 +15,7 @@ NETWORKS = [
     {"name": "resnet34_unet"},
     {"name": "resnet34_unet", "decoder": "unet"},
     *({"name": "report_resnet34_unet", "report": r, "as_coded": c} for r in ("000", "002", "003") for c in (0, 1)),
+    {"name": "report_resnet34_unet", "report": "001"},
     {"name": "attention_unet", "width": 4},
     {"name": "attention_unet", "width": 4, "gate": "report"},
     *({"name": "encoder_unet", "encoder": encoder} for encoder in ENCODERS),
@@ -36,8 +37,9 @@ def test_stages_are_what_the_modules_give(arguments):
     for stage in stages:
         sides = given[stage.name]
         side = sides[0] if arguments.get("encoder") == "swin_t" and "features" in stage.name else sides[1]
-        assert stage.channels in sides, stage
-        if arguments["name"] != "paper_unet":  # its sides shrink by the rim
+        if "Mixed" not in stage.name:  # Inception's blocks end with the last of several branches
+            assert stage.channels in sides, stage
+        if "paper_unet" not in arguments.values() and "inception_v3" not in arguments.values():  # unpadded: less
             assert stage.scale * side == 128, stage
 
 

@@ -93,6 +93,17 @@ def test_models_lists_every_network_by_itself_and_says_which_does_not_take_the_s
     assert "left out: paper_unet: " in err
 
 
+def test_models_counts_the_named_networks_that_take_the_size(shell):
+    status, out, err = shell("models", "paper_unet", "unet width=4", "--no-latency", "--size", 64)
+    assert status == 0
+    assert "unet width=4" in out
+    assert "paper_unet" not in out
+    assert err.startswith("left out: paper_unet: PaperUNet does not take an image of 3 channels and 64x64 pixels")
+    status, out, err = shell("models", "paper_unet", "unet padding=valid", "--no-latency", "--size", 64)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: PaperUNet does not take")
+
+
 def test_models_times_each_network_in_both_precisions(shell):
     status, out, err = shell("models", "unet width=16", "--size", 32, "--device", "cpu")
     assert status == 0, err

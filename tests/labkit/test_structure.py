@@ -53,4 +53,4 @@ def test_what_a_student_reads_is_an_evening():
     # the reports' networks, the paper's to the letter and torchvision's encoders are extra
     extra = {f"models/{name}.py" for name in ("report_resnet34_unet", "paper_unet", "encoder_unet")}
     networks = {name for name in lines if name.startswith("models/")} - extra
-    assert sum(lines[name] for name in (*networks, "metrics.py", "training/loop.py", "training/losses.py")) <= 900
+    assert sum(lines[name] for name in (*networks, "metrics.py", "training/loop.py", "training/losses.py")) <= 1_000
