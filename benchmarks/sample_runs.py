@@ -1,8 +1,9 @@
 """Train both required networks on the drawn sample, three seeds each: `nice -n 5 python -m benchmarks.sample_runs`.
 
-All runs take the recipe of `weights/sample.safetensors`; the ResNet34-UNet has the lab's decoder and the same width. Seed 0
-is what notebook 05 opens: the committed file where there is one, else it is trained and published. Finished runs are kept
-in `runs/sample-runs`. Writes records/sample_runs.csv (a row an image of a run) and records/sample_runs_epochs.csv.
+All runs take the recipe of `weights/sample.safetensors`; the ResNet34-UNet has the lab's decoder and the same width.
+Seed 0 is what notebook 05 opens: the committed file where there is one, else it is trained and published. Finished
+runs are kept in `runs/sample-runs`. Writes records/sample_runs.csv (a row an image of a run) and
+records/sample_runs_epochs.csv. On a machine that does other work, set OMP_NUM_THREADS=1.
 """
 
 import argparse

@@ -49,12 +49,20 @@ def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, rea
     pixels, errors = torch.zeros(2, 2 * reach + 2, dtype=torch.int64)
     for logits, masks, _ in predict_batches(predictor, pets, indices):
         kept, truth = masks != IGNORED, (masks > 0) & (masks != IGNORED)
-        band = _steps_outside(truth, reach) - _steps_outside(~truth, reach) - truth.long()
-        index = (band + reach + 1)[kept].flatten().cpu()
+        index = (_signed_steps(truth, reach) + reach + 1)[kept].flatten().cpu()
         wrong = ((predicted_mask(logits) > 0) != truth)[kept].cpu()
         pixels += torch.bincount(index, minlength=len(pixels))
         errors += torch.bincount(index[wrong], minlength=len(errors))
     return pd.DataFrame({"distance": np.arange(-reach - 1, reach + 1), "pixels": pixels, "errors": errors})
+
+
+def outline_distance(truths: np.ndarray, reach: int = 8) -> np.ndarray:
+    """The distance of each pixel to the outline of its mask, as in `error_by_distance`: `int64`, of `[N, H, W]`."""
+    return _signed_steps(torch.from_numpy((truths > 0) & (truths != IGNORED)), reach).numpy()
+
+
+def _signed_steps(pet: torch.Tensor, reach: int) -> torch.Tensor:
+    return _steps_outside(pet, reach) - _steps_outside(~pet, reach) - pet.long()
 
 
 def _steps_outside(region: torch.Tensor, reach: int) -> torch.Tensor:
