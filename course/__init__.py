@@ -7,6 +7,7 @@ _FOUND_IN = {
     "FeatureBrowser": "course.feature_browser",
     "new_figure": "labkit.curves",
     "read_record": "course.records",
+    "say": "course.display",
     "show": "course.display",
     "show_source": "course.display",
     "stage_table": "course.stages",

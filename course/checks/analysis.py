@@ -117,6 +117,10 @@ def _judge_bootstrap(arrays: Collected, seed: int) -> None:
     around, sides = difference.mean(), np.array([-1, 1])
     found = arrays["ends"]
     expect(found[0] != found[1], f"{what}: both ends are one number; are the images drawn with replacement?")
+    expect(
+        not (found < around - 2.1 * error).all() or found[1] - found[0] > 2.5 * error,
+        f"{what}: np.percentile takes 2.5 and 97.5; 0.025 and 0.975 are for np.quantile",
+    )
     off = (found - around) / unpaired  # drawing is random, so that this one mistake has no exact result
     expect(
         not (np.abs(np.abs(off) - 1.96) < 0.5).all() or off[0] * off[1] > 0,
@@ -128,7 +132,6 @@ def _judge_bootstrap(arrays: Collected, seed: int) -> None:
         "that is an interval of 90 %: cut off 2.5 % on each side": np.quantile(means, [0.05, 0.95]),
         "that is where single images lie, not their mean": np.quantile(difference, [0.025, 0.975]),
         "that is one standard error on each side": around + sides * error,
-        "np.percentile takes 2.5 and 97.5; 0.025 and 0.975 are for np.quantile": np.percentile(means, [0.025, 0.975]),
     }
     otherwise = "neither the middle nor the width fit a mean over 80 images drawn with replacement"
     name_mistake(what, found, right, mistakes, otherwise, tolerance=0.17 * error)
@@ -165,7 +168,8 @@ def _validation_sets(seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, dict[s
             probabilities = np.clip(0.5 + (truths - 0.5) * 0.35 + noise, 0.001, 0.999)
             found = _criteria(probabilities, truths)
             clear = np.diff(np.sort(found["dice"]))[-1] > 1e-3
-            if truths.sum((1, 2)).all() and clear and np.argmax(found[rival]) != np.argmax(found["dice"]):
+            chosen = [int(np.argmax(scores)) for scores in found.values()]
+            if truths.sum((1, 2)).all() and clear and chosen.count(int(np.argmax(found[rival]))) == 1:
                 yield probabilities, truths, found
                 break
 
@@ -184,9 +188,9 @@ def _judge_threshold(arrays: Collected, seed: int) -> None:
         "that is the index; return the threshold at that index": index,
         "that is the best Dice, not its threshold": [max(found["dice"]) for found in sets],
         "that is the worst threshold; is the sign right?": CUTS[[int(np.argmin(found["dice"])) for found in sets]],
-        "that is always 0.5": [0.5] * len(sets),
     }
     mistakes |= {f"chosen by {name}; the mean of each image's Dice is asked for": best[name] for name in list(best)[1:]}
+    mistakes["that is always 0.5"] = [0.5] * len(sets)
     otherwise = "another threshold has a higher mean Dice; compare your mean Dice of one cut with the lab's"
     name_mistake(what, arrays["chosen"], best["dice"], mistakes, otherwise)
 

@@ -39,7 +39,8 @@ def _predictions(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     truths = (rng.random((10, 6, 6)) < rng.choice([0.1, 0.4, 0.7], (10, 1, 1))).astype(np.int64)
     truths[:, 2, 2] = 1
-    probabilities = np.clip(0.5 + (truths - 0.5) * 0.5 + rng.normal(0, 0.22, truths.shape), 0.01, 0.99)
+    probabilities = np.clip(0.5 + (truths - 0.5) * 0.5 + rng.normal(0, 0.27, truths.shape), 0.01, 0.99)
+    probabilities[4] = 0.1 + 0.8 * truths[4]  # the best image
     probabilities[-1] *= 0.45  # in the short last batch
     return probabilities, truths
 
@@ -104,7 +105,9 @@ def _claims(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     probabilities = np.append(rng.beta(0.6, 0.8, 399), 1.0)
     probabilities[(probabilities > 0.4) & (probabilities < 0.5)] = 0.93
-    return probabilities, np.append((rng.random(399) < probabilities[:399] ** 1.7).astype(np.int64), 0)
+    gap = np.select([probabilities < 0.5, probabilities < 0.75], [-0.1, 0.15], -0.25)  # of both signs, on both sides
+    share = np.clip(probabilities + gap, 0, 1)
+    return probabilities, np.append((rng.random(399) < share[:399]).astype(np.int64), 0)
 
 
 def _collect_calibration(student: Callable, seed: int) -> Collected:
