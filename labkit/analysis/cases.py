@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from labkit.analysis.predictions import Predictor, predict_batches
 from labkit.data import Pets, load_arrays
 from labkit.errors import LabError
-from labkit.metrics import IGNORED, foreground_logit, predicted_mask
+from labkit.metrics import IGNORED, dice_score, foreground_logit, overlap_counts, per_image, predicted_mask
 
 
 def case_masks(
@@ -37,6 +37,12 @@ def probabilities(predictor: Predictor, pets: Pets, indices: np.ndarray) -> tupl
         raise LabError(f"probabilities: this network tells {classes} classes apart; take a run with one foreground")
     batches = [(foreground_logit(x).sigmoid().cpu(), m.cpu()) for x, m, _ in predict_batches(predictor, pets, indices)]
     return tuple(torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+
+
+def dice_of_masks(predictions: np.ndarray, truths: np.ndarray) -> np.ndarray:
+    """Hard Dice of each image, `float64 [N]`, of binary masks `[N, H, W]`; 255 in a truth = ignored."""
+    counts = overlap_counts(torch.from_numpy(predictions.astype(np.int64)), torch.from_numpy(truths.astype(np.int64)))
+    return per_image(dice_score, counts).numpy()
 
 
 def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, reach: int = 8) -> pd.DataFrame:

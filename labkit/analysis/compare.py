@@ -155,3 +155,14 @@ def image_interval(
     rows, settings = (np.arange(images),), {"confidence_level": level, "n_resamples": resamples, "rng": 0}
     found = stats.bootstrap(rows, statistic, vectorized=False, method="percentile", **settings)
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """The mean of a number that each image has, and its bootstrap interval (see `image_interval`)."""
+    return (float(values.mean()), *image_interval(lambda rows: float(values[rows].mean()), len(values), level))
+
+
+def resampled_sums(counts: np.ndarray, resamples: int = 1000) -> np.ndarray:
+    """Sums over images `[resamples, ...]` of counts `[images, ...]`, the images drawn anew each time: for intervals."""
+    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), resamples)
+    return np.tensordot(drawn, counts, 1)
