@@ -14,6 +14,7 @@ from course.figures.attention import gate_steps, gates_by_epoch, promise_and_tru
 from course.figures.comparison import (
     chance_histogram,
     interval_plot,
+    mean_row,
     precision_by_seeds,
     score_by_cost,
     seed_curves,

@@ -62,7 +62,7 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Share of pixels that are pet against the probability that the network gave them; below, how many pixels.
 
     Args:
-        tables: of each network, from `analysis.reliability`, and the interval of `share` as `share_low, share_high`.
+        tables: of each network, from `analysis.reliability`.
     """
     figure = new_figure(8.5, 4.6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

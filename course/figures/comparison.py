@@ -8,25 +8,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy import stats
 
-from labkit.analysis.compare import Difference, Variance
+from labkit.analysis.compare import Difference, Variance, mean_interval
 from labkit.curves import BLUE, COLORS, VERMILION, new_figure
 
 GRAY = "0.6"
 
 
+def mean_row(label: str, values: np.ndarray, group: str = "") -> dict[str, object]:
+    """A line of an interval plot: the mean of a number that each image has, with its 95 % interval."""
+    return dict(zip(("label", "value", "low", "high", "group"), (label, *mean_interval(values), group), strict=True))
+
+
 def interval_plot(
-    table: pd.DataFrame, xlabel: str, reference: float | None = None, points: Sequence[np.ndarray] = ()
+    rows: pd.DataFrame | Sequence[Mapping],
+    xlabel: str,
+    reference: float | None = None,
+    points: Sequence[np.ndarray] = (),
 ) -> Figure:
     """Values with their intervals, one below the other.
 
     Args:
-        table: columns `label, value, low, high`, a row a line, from the top; perhaps `group`, which colors the lines.
+        rows: `label, value, low, high` of each line, from the top; perhaps `group`, which colors the lines.
         reference: of a dashed line, such as no difference.
         points: for each row the single values behind it, drawn as small marks.
     """
+    table = pd.DataFrame(rows)
     figure = new_figure(8.5, 0.9 + 0.3 * len(table))
     axes = figure.subplots()
-    groups = list(dict.fromkeys(table["group"])) if "group" in table else []
+    groups = list(dict.fromkeys(table["group"])) if "group" in table and table["group"].any() else []
     for place, row in enumerate(table.itertuples()):
         color = COLORS[groups.index(row.group)] if groups else BLUE
         if len(points):

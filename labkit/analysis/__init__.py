@@ -1,7 +1,14 @@
 """Analysis: run folder -> predictions -> tables."""
 
 from labkit.analysis.calibration import calibration_counts, calibration_error, reliability
-from labkit.analysis.cases import case_masks, dice_of_masks, error_by_distance, outline_distance, probabilities
+from labkit.analysis.cases import (
+    case_masks,
+    dice_of_masks,
+    distance_counts,
+    error_by_distance,
+    outline_distance,
+    probabilities,
+)
 from labkit.analysis.compare import (
     holm_levels,
     image_difference,

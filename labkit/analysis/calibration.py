@@ -6,6 +6,7 @@ Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (arXiv
 import numpy as np
 import pandas as pd
 
+from labkit.analysis.compare import resampled_sums
 from labkit.metrics import IGNORED
 
 
@@ -29,11 +30,17 @@ def calibration_counts(probabilities: np.ndarray, truths: np.ndarray, bins: int 
 
 
 def reliability(counts: np.ndarray) -> pd.DataFrame:
-    """A row a bin, of all images: `low, high, pixels, confidence` (mean probability)`, share` (that is pet)."""
+    """A row a bin, of all images: `low, high, pixels, confidence` (mean probability)`, share` (that is pet).
+
+    `share_low, share_high` are the ends of the share's 95 % interval over images. In an empty bin all but its ends and
+    its pixels are NaN.
+    """
     pixels, confidence, foreground = counts.sum(0).T
-    edges = np.linspace(0, 1, len(pixels) + 1)
-    with np.errstate(invalid="ignore"):  # an empty bin has neither: NaN
+    edges, drawn = np.linspace(0, 1, len(pixels) + 1), resampled_sums(counts)
+    with np.errstate(invalid="ignore"):
         means = {"confidence": confidence / pixels, "share": foreground / pixels}
+    ends = np.quantile(drawn[..., 2] / np.maximum(drawn[..., 0], 1), [0.025, 0.975], axis=0)
+    means |= dict(zip(("share_low", "share_high"), np.where(pixels > 0, ends, np.nan), strict=True))
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "pixels": pixels.astype(np.int64)} | means)
 
 

@@ -67,6 +67,16 @@ def outline_distance(truths: np.ndarray, reach: int = 8) -> np.ndarray:
     return _signed_steps(torch.from_numpy((truths > 0) & (truths != IGNORED)), reach).numpy()
 
 
+def distance_counts(predictions: np.ndarray, truths: np.ndarray, reach: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """The distances of `error_by_distance`, and pixels and wrong pixels of each image there: `int64 [N, distances, 2]`.
+
+    Predictions are `bool [N, H, W]`.
+    """
+    distance, kept, steps = outline_distance(truths, reach), truths != IGNORED, np.arange(-reach - 1, reach + 1)
+    wrong = (predictions != (truths > 0)) & kept
+    return steps, np.stack([[((distance == step) & part).sum((1, 2)) for step in steps] for part in (kept, wrong)]).T
+
+
 def _signed_steps(pet: torch.Tensor, reach: int) -> torch.Tensor:
     return _steps_outside(pet, reach) - _steps_outside(~pet, reach) - pet.long()
 
