@@ -8,6 +8,7 @@ _FOUND_IN = {
     "new_figure": "labkit.curves",
     "orthogonalized": "course.orthogonal",
     "read_record": "course.records",
+    "say": "course.display",
     "show": "course.display",
     "show_source": "course.display",
     "stage_table": "course.stages",

@@ -14,7 +14,7 @@ Source: Searle, Casella, McCulloch, "Variance Components", Wiley 1992, chapter 4
 Satterthwaite, Biometrics Bulletin 2 (1946).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -139,3 +139,30 @@ def seeds_needed(difference: Difference, seeds: Variance, level: float = 0.95) -
     reach = stats.norm.ppf((1 + level) / 2)
     left = (difference.effect / reach) ** 2 - difference.images.value
     return None if left <= 0 else max(1, int(np.ceil(2 * seeds.value / left)))
+
+
+def image_interval(
+    statistic: Callable[[np.ndarray], float], images: int, level: float = 0.95, resamples: int = 1000
+) -> tuple[float, float]:
+    """Bootstrap interval of a number computed from a table of images, of one run: images are drawn with replacement.
+
+    Args:
+        statistic: takes the drawn rows, `int64 [images]`, and computes the number from them.
+        images: how many rows there are.
+
+    Source: Efron, "Bootstrap Methods", Annals of Statistics 7 (1979); percentiles, as in `scipy.stats.bootstrap`.
+    """
+    rows, settings = (np.arange(images),), {"confidence_level": level, "n_resamples": resamples, "rng": 0}
+    found = stats.bootstrap(rows, statistic, vectorized=False, method="percentile", **settings)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """The mean of a number that each image has, and its bootstrap interval (see `image_interval`)."""
+    return (float(values.mean()), *image_interval(lambda rows: float(values[rows].mean()), len(values), level))
+
+
+def resampled_sums(counts: np.ndarray, resamples: int = 1000) -> np.ndarray:
+    """Sums over images `[resamples, ...]` of counts `[images, ...]`, the images drawn anew each time: for intervals."""
+    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), resamples)
+    return np.tensordot(drawn, counts, 1)

@@ -127,6 +127,8 @@ def score(
         "iou_pooled": metrics.pooled(iou_score, counts),
         "dice_soft_batch": float(soft.mean()),
     }
+    if scored_at == "original":  # both are of whole batches at the input size, and would be misread here
+        summary = {key: value for key, value in summary.items() if key not in ("loss", "dice_soft_batch")}
     return Evaluation(summary, table, confusion)
 
 
