@@ -8,7 +8,7 @@ from torch.optim import AdamW
 
 from course.orthogonal import orthogonalized
 from labkit.training import OPTIMIZERS, choose_precision
-from labkit.training.recipe import TrainingTable
+from labkit.training.tables import TrainingTable
 
 
 class Muon(AdamW):

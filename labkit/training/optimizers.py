@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 if TYPE_CHECKING:
-    from labkit.training.recipe import TrainingTable
+    from labkit.training.tables import TrainingTable
 
 
 def build_optimizer(model: nn.Module, table: "TrainingTable") -> Optimizer:

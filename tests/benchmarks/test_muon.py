@@ -21,7 +21,7 @@ from labkit.training import (
     parse_recipe,
     train_step,
 )
-from labkit.training.recipe import TrainingTable
+from labkit.training.tables import TrainingTable
 
 
 def network() -> nn.Sequential:

@@ -114,7 +114,7 @@ def test_missing_recipe_is_refused_with_the_known_ones():
         ("[data.augment]\nredraw = -1", "data.augment.redraw", "greater than or equal to 0"),
         ("[data.augment]\nscale = [0, 1]", "data.augment.scale", "greater than 0"),
         ('[data.augment]\noutside = "mirror"', "data.augment.outside", "'reflection'"),
-        ('[training]\nloss = "focal"', "training.loss", "'bce\\+dice'"),
+        ('[training]\nloss = "hinge"', "training.loss", "'bce\\+dice'"),
         ('[training]\noptimizer = "lion"', "training.optimizer", "adamw, radam"),
         ("[training]\nlearning_rate = 0", "training.learning_rate", "greater than 0"),
         ("[training]\nepochs = 0", "training.epochs", "greater than or equal to 1"),

@@ -22,9 +22,9 @@ from labkit.training import (
     train_step,
 )
 from labkit.training.hardware import ALONE
-from labkit.training.recipe import TrainingTable
 from labkit.training.runs import load_checkpoint, save_checkpoint
 from labkit.training.steps import Steps, gradient_norm
+from labkit.training.tables import TrainingTable
 from tests.labkit.test_training import recipe, trained, weights
 
 # --- optimizers

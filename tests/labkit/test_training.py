@@ -33,8 +33,8 @@ from labkit.training import (
     save_weights,
     valid_scores,
 )
-from labkit.training.recipe import TrainingTable
 from labkit.training.runs import load_checkpoint, save_checkpoint
+from labkit.training.tables import TrainingTable
 
 CLOCK = ("seconds", "images_per_second")
 
