@@ -67,7 +67,7 @@ def run_claims(
             progress.write(text)
             progress.update()
 
-        whole = queue.work(workers or _cores(device), minutes, tell)
+        whole = queue.work(workers, minutes, tell)
     typer.echo(f"{len(queue.rows)} done, {len(queue.due())} left, {len(queue.failed)} failed")
     if queue.failed:
         raise LabError(f"{len(queue.failed)} trainings failed, named above; the same command tries them again")
@@ -132,13 +132,4 @@ def print_verdicts(
 def _folder(out: Path | None, scale: str) -> Path:
     from labkit.files import home
 
-    folder = (out or home() / "runs" / "claims").expanduser().resolve() / scale
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _cores(device: str) -> int | None:
-    import torch
-    from dask.system import cpu_count
-
-    return cpu_count() if device == "cpu" or not torch.cuda.is_available() else None
+    return (out or home() / "runs" / "claims").expanduser().resolve() / scale

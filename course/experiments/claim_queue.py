@@ -80,13 +80,16 @@ class ClaimQueue:
         First come the trials that tuned arms wait for, last what is measured alone. A training in progress when the
         minutes are over is stopped; the next call goes on after its last epoch.
         """
+        self.out.mkdir(parents=True, exist_ok=True)  # so that a worker that does not see it says so
         ends = None if minutes is None else time.monotonic() + 60 * minutes
         while due := self.due():
             trials = [one for one in due.values() if one.trial]
             together = [one for one in due.values() if not one.alone]
             jobs = [self.job(one) for one in trials or together or due.values()]
             self.jobs |= {job.labels["run"]: job for job in jobs}
-            work = run_jobs(jobs, None, workers if together else 1, watch, tell, run_claim_job)
+            work = run_jobs(
+                jobs, None, (workers or _most_at_once(self.device)) if together else 1, watch, tell, run_claim_job
+            )
             for job, row, before in work:
                 name = job.labels["run"]
                 if row["status"] == "failed":
@@ -108,6 +111,14 @@ class ClaimQueue:
         self.due()
         valid_dice = {run: float(row["valid_dice"]) for run, row in self.rows.items()}
         return [self.job(one) for one in due_runs(self.claims, self.scale, self.base, valid_dice).values()]
+
+
+def _most_at_once(device: str) -> int | None:
+    """A training a CPU core, of one thread each; where there are GPUs, None: one a GPU."""
+    import torch
+    from dask.system import cpu_count
+
+    return cpu_count() if device == "cpu" or not torch.cuda.is_available() else None
 
 
 def recorded_rows(folder: Path) -> Rows:
