@@ -81,7 +81,7 @@ ATTEMPTS: dict[str, Attempt] = {
         lambda s: optimizer_step(s, labs_optimizer),
     ),
     "gradients set to zero": Attempt("optimizer", lambda s: own_step(s, set_to_none=False), "in the loop", own_step),
-    "gradient norm left out": Attempt("optimizer", lambda s: s.training(bookkeeping=False), "no: steps.csv has it"),
+    "gradient norm left out": Attempt("optimizer", lambda s: s.training(bookkeeping=False), "no: the curves show it"),
     "loss asked for in every step": Attempt("host", lambda s: own_step(s, ask=True), "in the loop", own_step),
     "batch halved": Attempt("batch", lambda s: replace(s, batch=s.batch // 2).training(), "recipe key", batches=0.5),
     "batch doubled": Attempt("batch", lambda s: replace(s, batch=2 * s.batch).training(), "recipe key", batches=2),

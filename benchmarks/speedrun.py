@@ -21,12 +21,14 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks import muon, patch_unet  # noqa: F401 (recipes know the optimizer and the network then)
 from benchmarks.timing import machine
 from labkit.data import load_arrays, open_pets
 from labkit.files import home, write_text
 from labkit.models import count_parameters
 from labkit.training import Recipe, build_network, choose_device, epochs, load_recipe, parse_recipe, resolve
 
+RECIPES = Path(__file__).parent / "recipes"
 GOALS = {"0.90": "speedrun-90", "0.92": "speedrun-92", "0.93": "speedrun-93"}
 """Validation Dice -> recipe."""
 GROWING = [[64, 12], [96, 6], [128, 6]]
@@ -48,7 +50,7 @@ STEPS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
 def planned(name: str, changes: dict[str, dict[str, Any]], seed: int, epochs: int | None = None) -> Recipe:
     """The recipe of one run."""
     training = changes.get("training", {}) | {"seed": seed} | ({"epochs": epochs} if epochs else {})
-    return load_recipe(name).changed(**changes | {"training": training})
+    return load_recipe(RECIPES / f"{name}.toml").changed(**changes | {"training": training})
 
 
 def run_timed(recipe: Recipe, data: Path, device: str) -> Iterator[dict[str, Any]]:

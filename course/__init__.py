@@ -6,7 +6,9 @@ from typing import Any
 _FOUND_IN = {
     "FeatureBrowser": "course.feature_browser",
     "new_figure": "labkit.curves",
+    "orthogonalized": "course.orthogonal",
     "read_record": "course.records",
+    "say": "course.display",
     "show": "course.display",
     "show_source": "course.display",
     "stage_table": "course.stages",

@@ -95,6 +95,40 @@ def record_claims(scale: Scale = "cpu", out: Out = None) -> None:
     typer.echo(f"{number} of {len(jobs)} trainings recorded in {home() / 'records'}")
 
 
+@claims_app.command("verdict")
+def print_verdicts(
+    ids: Ids = None,
+    scale: Scale = "cpu",
+    records: Annotated[Path | None, typer.Option(help="Folder of the records; default records.")] = None,
+) -> None:
+    """Judge the claims from the records and write `verdicts.csv` beside them (where all claims are judged).
+
+    Intervals account for images and seeds; where several comparisons decide a claim, they are widened after Holm.
+    """
+    from course.experiments.claims import load_claims
+    from course.experiments.verdicts import ClaimRecords, verdict_table
+    from labkit.files import home, write_text
+
+    folder = records or home() / "records"
+    table = verdict_table(load_claims(ids or ()), ClaimRecords(folder, scale))
+    for name, rows in table.groupby("id", sort=False):
+        typer.echo(f"{name}: {rows['verdict'].iloc[0]} ({rows['runs'].iloc[0]} runs, scale {scale})")
+        for row in rows.itertuples():
+            sides = row.first if not isinstance(row.second, str) else f"{row.first} - {row.second}"
+            bound = f", said of {row.than:g}" if row.than else ""
+            numbers = (
+                f"{row.effect:+.4f} [{row.low:+.4f}, {row.high:+.4f}]" if row.effect == row.effect else "not yet run"
+            )
+            aside = "" if row.counts else " (beside it)"
+            typer.echo(f"    {row.measure}: {sides}: {numbers}{bound}: {row.found}{aside}")
+    typer.echo(", ".join(f"{n} {v}" for v, n in table.drop_duplicates("id")["verdict"].value_counts().items()))
+    if not ids:
+        write_text(
+            folder / "verdicts.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"), replace=True
+        )
+        typer.echo(f"written to {folder / 'verdicts.csv'}")
+
+
 def _folder(out: Path | None, scale: str) -> Path:
     from labkit.files import home
 

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from labkit.curves import STYLE
 
+DENSITY = 2
+"""Pixels of a figure's PNG for each pixel of its width on the page: sharp on a HiDPI screen."""
 SVG = "http://www.w3.org/2000/svg"
 
 
@@ -27,12 +29,18 @@ def show(figure: Figure, caption: str, alt: str, vector: bool = False) -> None:
         vector: add the figure as SVG, sharp at every size: for diagrams.
     """
     encoded = io.BytesIO()
-    figure.savefig(encoded, format="png")
+    figure.savefig(encoded, format="png", dpi=DENSITY * figure.dpi)
     data = {"image/png": encoded.getvalue(), "text/plain": f"[figure: {alt}]"}
     if vector:
         data["image/svg+xml"] = svg(figure, alt)
-    display(data, metadata={kind: {"alt": alt} for kind in data if kind.startswith("image/")}, raw=True)
+    width = round(figure.get_figwidth() * figure.dpi)
+    display(data, metadata={kind: {"alt": alt, "width": width} for kind in data if kind.startswith("image/")}, raw=True)
     display(Markdown(f"*{caption}*"))
+
+
+def say(text: str) -> None:
+    """Show a sentence of Markdown whose numbers were computed just now."""
+    display(Markdown(text))
 
 
 def svg(figure: Figure, alt: str) -> str:

@@ -111,5 +111,5 @@ def evaluation_table(run: Path) -> str:
     for found in summaries:
         size = "their own size" if found["scored_at"] == "original" else "{0} x {0} pixels".format(found["input_size"])
         what = f"{found['data']}, {found['split']}: {found['images']} images, scored at {size}"
-        rows.append({"images": what} | {label: found[key] for key, label in MEASURES.items()})
-    return f"<h2>Test result</h2>{pd.DataFrame(rows).to_html(index=False, border=0, float_format='%.4f')}"
+        rows.append({"images": what} | {label: found.get(key) for key, label in MEASURES.items()})
+    return f"<h2>Test result</h2>{pd.DataFrame(rows).to_html(index=False, border=0, float_format='%.4f', na_rep='-')}"

@@ -15,7 +15,6 @@ from labkit.models.attention_unet import AttentionGate, AttentionUNet, ReportGat
 from labkit.models.blocks import UpBilinear, UpInterpolated, UpTransposed
 from labkit.models.encoder_unet import ENCODERS, EncoderUNet
 from labkit.models.paper_unet import PaperUNet
-from labkit.models.patch_unet import PatchUNet
 from labkit.models.report_resnet34_unet import ReportResNet34UNet
 from labkit.models.resnet34_unet import LabDecoder, LabStage, ResNet34Encoder, ResNet34UNet, SymmetricDecoder
 from labkit.models.unet import UNet
@@ -36,7 +35,7 @@ class Stage:
     scale: int  # 8 where the output's sides are an eighth of the image's
     kind: str  # what it computes; steps with a box of their own are separated, `max pool; double convolution`
     skip: str = ""  # name of an earlier stage whose output comes in, too, before the last step
-    join: Literal["first", "last", "sum"] = "first"  # where the skip stands in the concatenation, or that it is added
+    join: Literal["first", "last"] = "first"  # where the skip stands in the concatenation
     module: str = ""  # path of the module that ends the stage, where its name is not such a path
 
 
@@ -110,6 +109,8 @@ def _(model: ReportResNet34UNet) -> list[Stage]:
     encoder, decoder = _resnet34(model.encoder), model.decoder
     if isinstance(decoder, LabDecoder):  # report 000
         return [*encoder, *_lab(decoder, encoder), _head(model)]
+    if isinstance(decoder, SymmetricDecoder):  # report 001
+        return [*encoder, *_symmetric(decoder, encoder[1:]), _head(model)]
     if hasattr(decoder, "bottleneck"):  # report 003
         bottleneck = Stage(
             "decoder.bottleneck",
@@ -132,7 +133,7 @@ def _(model: ReportResNet34UNet) -> list[Stage]:
 def _(model: EncoderUNet) -> list[Stage]:
     name = model.encoder_name
     blocks = "residual blocks" if name.startswith("resnet") else "inverted residual blocks"
-    blocks = "transformer blocks" if name == "swin_t" else blocks
+    blocks = {"swin_t": "transformer blocks", "inception_v3": "inception blocks"}.get(name, blocks)
     encoder: list[Stage] = []
     for i, (tap, channels) in enumerate(ENCODERS[name].items()):
         scale = 2 ** (5 - len(ENCODERS[name]) + i + 1)  # the last is at 1/32
@@ -143,22 +144,6 @@ def _(model: EncoderUNet) -> list[Stage]:
             kind = "max pool; residual blocks" if tap == "layer1" else kind
             encoder.append(Stage(f"encoder.{tap}", channels, scale, kind))
     return [*encoder, *_symmetric(model.decoder, encoder), _head(model)]
-
-
-@network_stages.register
-def _(model: PatchUNet) -> list[Stage]:
-    convolution, patch, scale = model.stem[0], model.patch, model.patch
-    side = convolution.kernel_size[0]
-    down = [Stage("stem", convolution.out_channels, scale, f"{side}×{side} convolution, stride {patch}")]
-    for i, blocks in enumerate(model.encoder):
-        scale = patch * 2**i
-        kind = "residual blocks, stride 2" if i else "residual blocks"
-        down.append(Stage(f"encoder.{i}", blocks[-1].conv2.out_channels, scale, kind))
-    up, kind = [], "bilinear interpolation, 1×1 convolution; 3×3 convolution"
-    for i, skip in enumerate(down[-2:0:-1]):
-        up.append(Stage(f"decoder.{i}", skip.channels, skip.scale, kind, skip.name, "sum"))
-    classes = model.head.out_channels // patch**2
-    return [*down, *up, _head(model, scale=patch), Stage("output", classes, 1, "pixel shuffle")]
 
 
 def _head(model: nn.Module, scale: int = 1) -> Stage:

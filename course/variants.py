@@ -20,14 +20,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "report": report,
             "as_coded": coded,
         }
-        for report in ("000", "002", "003")
-        for coded in (False, True)
+        for report in ("000", "001", "002", "003")
+        for coded in ((False,) if report == "001" else (False, True))  # 001 shows no code of it
     },
     **{
         f"attention_unet {gate}": {"name": "attention_unet", "gate": gate}
         for gate in ("additive", "report", "report-printed")
     },
-    "patch_unet": {"name": "patch_unet"},
     **{f"encoder_unet {encoder}": {"name": "encoder_unet", "encoder": encoder} for encoder in ENCODERS},
 }
 """Name in a table -> arguments of `build_model`."""

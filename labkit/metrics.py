@@ -122,18 +122,24 @@ def mean_dice(confusion: Tensor) -> float:
     return pooled(dice_score, class_counts(confusion)[None])
 
 
-def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 0.0) -> Tensor:
-    """Dice of probabilities, pooled over the batch: a scalar, the mean over the classes but the background.
+def soft_counts(logits: Tensor, truth: Tensor) -> Tensor:
+    """`overlap_counts` of probabilities, pooled over the batch: `float32 [classes - 1, 3]`, without the background.
 
     Args:
         logits: `[B, C, H, W]`; C = 1 goes through a sigmoid, C > 1 through softmax.
         truth: class indices `int64 [B, H, W]`; `IGNORED` pixels are left out.
-        smooth: added to numerator and denominator; keeps the gradient finite on empty masks.
     """
     probabilities = logits.float().sigmoid() if logits.shape[1] == 1 else logits.float().softmax(dim=1)[:, 1:]
     probabilities = probabilities * (truth != IGNORED)[:, None]
     classes = torch.arange(1, probabilities.shape[1] + 1, device=truth.device)
     true = truth[:, None] == classes[:, None, None]
-    intersection = (probabilities * true).sum((0, 2, 3))
-    total = probabilities.sum((0, 2, 3)) + true.sum((0, 2, 3))
-    return ((2 * intersection + smooth) / (total + smooth).clamp(min=1e-12)).mean()
+    return torch.stack([part.sum((0, 2, 3)) for part in (probabilities * true, probabilities, true)], dim=1)
+
+
+def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 0.0) -> Tensor:
+    """Dice of `soft_counts`: a scalar, the mean over the classes but the background.
+
+    `smooth` is added to numerator and denominator; it keeps the gradient finite on empty masks.
+    """
+    intersection, prediction, true = soft_counts(logits, truth).unbind(-1)
+    return ((2 * intersection + smooth) / (prediction + true + smooth).clamp(min=1e-12)).mean()

@@ -110,7 +110,7 @@ def shell(lab_home, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Runs `labkit ...` or `course ...` in this process; returns status, stdout, stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        program = "course" if words[0] in ("lab", "sweep", "doctor") else "labkit"
+        program = "course" if words[0] in ("lab", "sweep", "doctor", "claims", "handout") else "labkit"
         monkeypatch.setattr(sys, "argv", [program, *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             importlib.import_module(f"{program}.cli").main()  # typer ends every command with SystemExit

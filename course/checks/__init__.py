@@ -1,9 +1,11 @@
 """Checks of the exercises, one module for each notebook."""
 
-from course.checks.analysis import best_threshold, iou_from_dice, mean_dice
+from course.checks.analysis import best_threshold, bootstrap_interval, false_alarm, image_scores
 from course.checks.attention import attention_gate, mean_iou, split_by_group
+from course.checks.claims import claim_file, guesses, holm, lucky_gain, pooled, standard_error
 from course.checks.compression import int8_weights
 from course.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
+from course.checks.measures import calibration_error, report_dices, two_means
 from course.checks.networks import (
     channel_attention,
     double_conv_parameters,
@@ -12,5 +14,6 @@ from course.checks.networks import (
     size_after,
     up_block,
 )
+from course.checks.run_length import decoded_mask, hand_in, mask_runs
 from course.checks.training import bce_from_logits, break_even, cosine_rate, moving_average
 from course.checks.unet import overlap_count

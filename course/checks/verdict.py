@@ -1,6 +1,7 @@
 """Shared by all checks: a right answer prints one line; a wrong one raises an error that says what is wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,75 @@ def passed(exercise: str, remark: str = "") -> None:
     print(f"✓ {exercise}" + (f" - {remark}" if remark else ""))
 
 
+Collected = dict[str, np.ndarray]
+"""What a student's object gave for the drawn inputs, as plain arrays."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The check of an exercise in two halves, so that whoever grades can judge in another process."""
+
+    exercise: str
+    remark: str
+    """What a right answer is told."""
+    collect: Callable[[Any, int], Collected]
+    """Calls the student's object on inputs drawn from the seed."""
+    judge: Callable[[Collected, int], None]
+    """Raises WrongAnswer."""
+
+    def __call__(self, student: Any, seed: int = 0) -> None:
+        """Both halves: one line for a right answer.
+
+        Raises:
+            WrongAnswer: what is wrong, in a sentence.
+        """
+        self.judge(self.collect(student, seed), seed)
+        passed(self.exercise, self.remark)
+
+
+def name_mistake(
+    what: str, found: np.ndarray, right: Any, mistakes: Mapping[str, Any], otherwise: str, tolerance: float = 1e-4
+) -> None:
+    """Go on if `found` is right, else say which of the usual mistakes gives it, or `otherwise`.
+
+    Raises:
+        WrongAnswer: with that sentence.
+    """
+    if _close(found, right, tolerance):
+        return
+    expect(not np.isnan(found).any(), f"{what}: not a number came out; was 0 divided by 0?")
+    for advice, wrong in mistakes.items():
+        expect(not _close(found, wrong, tolerance), f"{what}: {advice}")
+    raise WrongAnswer(f"{what}: {otherwise}")
+
+
+def _close(found: np.ndarray, other: Any, tolerance: float) -> bool:
+    other = np.asarray(other)
+    return found.shape == other.shape and bool(np.allclose(found, other, rtol=0, atol=tolerance))
+
+
+def numbers(answer: Any, what: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An answer as `float64` of that shape; a WrongAnswer where it is something else."""
+    found = as_array(answer, what)
+    expect(found.dtype.kind in "biuf", f"{what}: numbers are expected, found {type(answer).__name__}")
+    wanted = {(): "one number is", (2,): "two numbers are"}.get(shape, f"numbers of shape {list(shape)} are")
+    found = found.reshape(()) if shape == () and found.size == 1 else found
+    expect(found.shape == shape, f"{what}: {wanted} expected, found shape {list(found.shape)}")
+    return found.astype(np.float64)
+
+
 def as_array(answer: Any, what: str) -> np.ndarray:
     """An answer as a NumPy array, whether it came as tensor, array, list or number."""
     expect(answer is not None, f"{what}: nothing came back; does the function end in `return ...`?")
     expect(answer is not ..., f"{what}: replace the `...` by your answer")
     if isinstance(answer, torch.Tensor):
         answer = answer.detach().cpu().float().numpy() if answer.is_floating_point() else answer.detach().cpu().numpy()
-    return np.asarray(answer)
+    if isinstance(answer, list | tuple):
+        answer = [part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part for part in answer]
+    try:
+        return np.asarray(answer)
+    except ValueError:  # rows of unequal length
+        raise WrongAnswer(f"{what}: an array of numbers is expected, found a ragged {type(answer).__name__}") from None
 
 
 def call(function: Callable[..., Any], *arguments: Any, what: str) -> Any:

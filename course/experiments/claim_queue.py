@@ -77,12 +77,14 @@ class ClaimQueue:
     ) -> bool:
         """Do what is due, until all is done or the minutes are over; returns whether all is done.
 
-        A training in progress when the minutes are over is stopped; the next call goes on after its last epoch.
+        First come the trials that tuned arms wait for, last what is measured alone. A training in progress when the
+        minutes are over is stopped; the next call goes on after its last epoch.
         """
         ends = None if minutes is None else time.monotonic() + 60 * minutes
         while due := self.due():
-            together = {run: one for run, one in due.items() if not one.alone}
-            jobs = [self.job(one) for one in (together or due).values()]
+            trials = [one for one in due.values() if one.trial]
+            together = [one for one in due.values() if not one.alone]
+            jobs = [self.job(one) for one in trials or together or due.values()]
             self.jobs |= {job.labels["run"]: job for job in jobs}
             work = run_jobs(jobs, None, workers if together else 1, watch, tell, run_claim_job)
             for job, row, before in work:

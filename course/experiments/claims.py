@@ -4,6 +4,7 @@ Each file in `course/claims/` is one claim; `scales.toml` beside them says on wh
 start at each scale. Two arms of different claims that come to the same recipe are one training.
 """
 
+import copy
 import hashlib
 import json
 import tomllib
@@ -14,9 +15,10 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from course.experiments.measures import MEASURES
-from course.experiments.plan import run_name, with_values
+from course.experiments.plan import run_name
 from labkit.errors import LabError
 from labkit.training.recipe import Recipe, checked
+from labkit.training.switches import with_values
 
 FOLDER = Path(__file__).parent.parent / "claims"
 Scale = Literal["tiny", "cpu", "gpu"]
@@ -30,7 +32,7 @@ class Table(BaseModel):
 
 
 class Comparison(Table):
-    """What a claim says about its arms: `first` minus `second` (or `first` alone) is `higher` or `lower` than `than`."""
+    """What a claim says about its arms: `first` minus `second` (or `first` alone) is higher or lower than `than`."""
 
     measure: Literal[MEASURES]
     first: str
@@ -97,16 +99,26 @@ def read_claim(path: Path) -> Claim:
     """Read one claim; a `LabError` names the file and the first key that is wrong."""
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LabError(f"{path}: not a TOML file in UTF-8 ({error})") from None
+    return parse_claim({"id": path.stem} | given, str(path))
+
+
+def parse_claim(given: dict[str, Any], origin: str) -> Claim:
+    """A claim from the dictionary of its file; `origin` is what errors call it."""
+    try:
+        given = copy.deepcopy({"id": origin} | given)
         tune = given.pop("tune", {})
         for name, arm in given.get("arms", {}).items():
             own, at = arm.pop("tune", tune), {scale: arm.pop(scale) for scale in SCALES if scale in arm}
             given["arms"][name] = {"changes": arm, "at": at, "tune": own}
-        return Claim.model_validate({"id": path.stem} | given)
+        return Claim.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise LabError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except ValueError as error:
-        raise LabError(f"{path}: {error}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise LabError(f"{origin}: {': '.join(filter(None, ['.'.join(map(str, first['loc'])), message]))}") from None
+    except AttributeError:
+        raise LabError(f"{origin}: arms: a table for each arm is expected") from None
 
 
 def load_scale(scale: str) -> tuple[str, Recipe]:
@@ -125,6 +137,8 @@ class Planned(NamedTuple):
     changes: dict[str, Any]
     recipe: Recipe
     alone: bool = False
+    trial: bool = False
+    """An arm waits for it to choose its value."""
 
     def asked(self, base: Recipe, fingerprint: str) -> str:
         """A digest of what decides the result: the scale's recipe and data, and the changes; not labkit's defaults."""
@@ -157,7 +171,7 @@ def arm_runs(
     table, _, last = key.partition(".")
     own = with_values(base, changes, name).model_dump()[table][last]
     chosen = [changes if value == own else changes | {key: value} for value in values]
-    trials = [planned_run(scale, base, tried, 0) for tried in chosen]
+    trials = [planned_run(scale, base, tried, 0)._replace(trial=True) for tried in chosen]
     if any(trial.run not in valid_dice for trial in trials):
         return [], trials
     best = max(range(len(values)), key=lambda i: valid_dice[trials[i].run])
@@ -168,10 +182,10 @@ def arm_runs(
 def due_runs(
     claims: Iterable[Claim], scale: Scale, base: Recipe, valid_dice: Mapping[str, float]
 ) -> dict[str, Planned]:
-    """All trainings that the claims need as far as is known now, each once, by run; what is measured alone is last."""
+    """All trainings that the claims need as far as is known now, each once, by run."""
     runs: dict[str, Planned] = {}
     for claim in claims:
         for name in claim.arms:
             for run in arm_runs(claim, name, scale, base, valid_dice)[1]:
-                runs.setdefault(run.run, run)
-    return dict(sorted(runs.items(), key=lambda item: item[1].alone))
+                runs[run.run] = run._replace(trial=run.trial or (run.run in runs and runs[run.run].trial))
+    return runs

@@ -56,8 +56,9 @@ def write_results(jobs: list[Job], rows: dict[str, dict[str, Any]], out: Path) -
 def seed_table(table: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation (of a sample) over the seeds of runs that are done and alike otherwise.
 
-    Columns: `recipe`, the other keys, `seeds` (their number), `<measure>_mean`, `<measure>_std`.
+    Columns: `recipe`, `arm` where there is one, the other keys, `seeds` (their number), `<measure>_mean`,
+    `<measure>_std`.
     """
-    others = ["recipe", *(key for key in table if "." in key and key != "training.seed")]
+    others = [key for key in table if key in ("recipe", "arm") or ("." in key and key != "training.seed")]
     groups = table[table["status"] == "done"].groupby(others, sort=False, dropna=False, as_index=False)
     return groups.agg(seeds=("run", "count"), **{f"{m}_{how}": (m, how) for m in MEASURES for how in ("mean", "std")})

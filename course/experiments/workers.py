@@ -79,7 +79,10 @@ def _local_cluster(jobs: Sequence[Job], workers: int | None) -> AbstractContextM
     # no limit, because the arrays on disk that a worker looks at would count as its memory
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
     spec = {i: {"cls": Nanny, "options": options | {"env": env}} for i, env in enumerate(environments)}
-    local = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    local = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": ":0"},
+    }
     return SpecCluster(spec, local, silence_logs=logging.CRITICAL)
 
 

@@ -1,16 +1,25 @@
 """Figures of the notebooks: functions return a matplotlib `Figure` for `show`; `..._fields` return a table."""
 
 from course.figures.analysis import (
-    breed_bars,
-    case_images,
+    case_maps,
     class_bars,
     confusion_heatmap,
-    distance_bars,
-    score_histogram,
+    error_rates,
+    reliability_diagram,
+    scores_by,
     threshold_curve,
 )
 from course.figures.architecture import architecture
 from course.figures.attention import gate_steps, gates_by_epoch, promise_and_truth, region_and_class
+from course.figures.claims import arm_curves, coverage, forest, run_strip
+from course.figures.comparison import (
+    chance_histogram,
+    interval_plot,
+    mean_row,
+    precision_by_seeds,
+    score_by_cost,
+    seed_curves,
+)
 from course.figures.costs import cost_scatter, width_against_score
 from course.figures.data import pet_grid, size_and_share, warped_meshes
 from course.figures.images import image_grid

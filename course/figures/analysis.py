@@ -1,4 +1,4 @@
-"""Figures of notebook 05: scores by image, breed, class and size of the pet, and single cases."""
+"""Figures of notebook 05: scores by property of the image, by distance, probability, class; maps of mistakes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,70 +7,93 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from scipy import stats
 
 from course.figures.images import image_grid
 from labkit import painting
-from labkit.curves import BLUE, ORANGE, VERMILION, new_figure
+from labkit.curves import BLUE, COLORS, PURPLE, SKY, VERMILION, new_figure
 
 
-def score_histogram(table: pd.DataFrame) -> Figure:
-    """How many images have which Dice, and Dice against the pet's share of the image."""
-    figure = new_figure(8.5, 3.0)
-    left, right = figure.subplots(1, 2)
-    left.hist(table["dice"], bins=np.linspace(0, 1, 41), color=BLUE)
-    left.axvline(table["dice"].mean(), color=VERMILION, label=f"mean {table['dice'].mean():.3f}")
-    left.axvline(table["dice"].median(), color=ORANGE, label=f"median {table['dice'].median():.3f}")
-    left.set(xlabel="Dice of an image", ylabel="images")
-    left.legend(loc="upper left", fontsize=8)
-    right.scatter(table["foreground"], table["dice"], s=8, alpha=0.5, color=BLUE, linewidths=0)
-    right.set(xlabel="share of the image that is pet", ylabel="Dice of the image", xlim=(0, 1), ylim=(0, 1.02))
+def scores_by(columns: Mapping[str, pd.Series], dice: pd.Series, parts: int = 5) -> Figure:
+    """Dice of each image against some of its properties, a panel each, and the mean of every fifth with its interval.
+
+    Args:
+        columns: label of the axis -> a property of each image.
+        parts: groups of equally many images; where there are too few images, fewer.
+    """
+    figure = new_figure(8.5, 3.2)
+    for axes, (label, values) in zip(figure.subplots(1, len(columns), sharey=True), columns.items(), strict=True):
+        axes.scatter(values, dice, s=8, alpha=0.4, color=SKY, linewidths=0, label="an image")
+        groups = dice.groupby(pd.qcut(values, min(parts, len(values) // 2), duplicates="drop"), observed=True)
+        centers, reach = values.groupby(groups.ngroup()).median(), stats.t.ppf(0.975, groups.count() - 1) * groups.sem()
+        style = {"color": BLUE, "marker": "o", "linewidth": 1.6, "capsize": 3}
+        axes.errorbar(centers, groups.mean(), reach, label=f"mean of {len(groups)} groups, 95 %", **style)
+        axes.set(xlabel=label)
+    figure.axes[0].set_ylabel("Dice of the image")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=8)
     return figure
 
 
-def breed_bars(breeds: pd.DataFrame, table: pd.DataFrame) -> Figure:
-    """Mean Dice of each breed as a dot, its images as bars; the hardest breed is at the top."""
-    figure = new_figure(8.5, 1.0 + 0.26 * len(breeds))
+def error_rates(table: pd.DataFrame) -> Figure:
+    """Share of wrong pixels by distance to the true outline, with intervals, a line a network.
+
+    Args:
+        table: columns `network, distance, rate, low, high`; distances as in `analysis.error_by_distance`.
+    """
+    figure = new_figure(8.5, 3.2)
     axes = figure.subplots()
-    order = breeds.iloc[::-1].reset_index(drop=True)
-    for row, breed in order.iterrows():
-        values = table.loc[table["breed"] == breed["breed"], "dice"]
-        axes.scatter(values, np.full(len(values), row), marker="|", s=60, alpha=0.35, color=BLUE)
-        axes.scatter(breed["dice"], row, s=36, color=VERMILION, zorder=3)
-    axes.set_yticks(range(len(order)), [f"{b} ({s})" for b, s in zip(order["breed"], order["species"], strict=True)])
-    axes.set(xlabel="Dice: each image (bars), mean of the breed (dot)", ylim=(-0.6, len(order) - 0.4))
+    for (network, rows), color, shift in zip(
+        table.groupby("network", sort=False), COLORS, (0, 0.1, -0.1), strict=False
+    ):
+        reach = [rows["rate"] - rows["low"], rows["high"] - rows["rate"]]
+        style = {"color": color, "marker": "o", "markersize": 4, "linewidth": 1.4, "capsize": 2}
+        axes.errorbar(rows["distance"] + 0.5 + shift, rows["rate"], reach, label=network, **style)
+    axes.axvline(0, color="black", linestyle="--", linewidth=1, label="true outline")
+    steps = sorted(set(table["distance"]))
+    names = [str(-step) if step < 0 else str(step + 1) for step in steps]
+    axes.set_xticks([step + 0.5 for step in steps], [f"{names[0]}+", *names[1:-1], f"{names[-1]}+"])
+    axes.set(xlabel="inside the pet  <-  pixels from the outline  ->  background", ylabel="share of pixels wrong")
+    axes.set_ylim(0, None)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 
-def threshold_curve(scores: Mapping[float, float], chosen: float) -> Figure:
-    """Mean Dice of the validation images against the threshold."""
-    figure = new_figure(6.0, 2.6)
+def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Share of pixels that are pet against the probability that the network gave them; below, how many pixels.
+
+    Args:
+        tables: of each network, from `analysis.reliability`.
+    """
+    figure = new_figure(8.5, 4.6)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    top.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="calibrated")
+    for number, ((network, full), color) in enumerate(zip(tables.items(), COLORS, strict=False)):
+        table = full[full["pixels"] > 0]
+        reach = [table["share"] - table["share_low"], table["share_high"] - table["share"]]
+        style = {"color": color, "marker": "o", "markersize": 4, "linewidth": 1.4, "capsize": 2}
+        top.errorbar(table["confidence"], table["share"], reach, label=network, **style)
+        width = 0.8 * (full["high"] - full["low"]) / len(tables)
+        bottom.bar(full["low"] + (0.6 + number) * width, full["pixels"], width, color=color)
+    top.set(ylabel="share that is pet", ylim=(0, 1))
+    bottom.set(xlabel="probability given by the network", ylabel="pixels", yscale="log", xlim=(0, 1))
+    figure.legend(*top.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    return figure
+
+
+def threshold_curve(table: pd.DataFrame, chosen: float) -> Figure:
+    """By how much the Dice of the validation images changes with the threshold, against 0.5, with its interval.
+
+    Args:
+        table: columns `threshold, change, low, high`.
+    """
+    figure = new_figure(8.5, 2.8)
     axes = figure.subplots()
-    axes.plot(list(scores), list(scores.values()), color=BLUE, marker="o", markersize=3)
+    axes.fill_between(table["threshold"], table["low"], table["high"], color=SKY, alpha=0.3, label="95 % interval")
+    axes.plot(table["threshold"], table["change"], color=BLUE, marker="o", markersize=3, label="mean change")
+    axes.axhline(0, color="black", linestyle="--", linewidth=1)
     axes.axvline(chosen, color=VERMILION, label=f"chosen: {chosen:g}")
-    axes.set(xlabel="threshold", ylabel="validation Dice")
-    axes.legend()
-    return figure
-
-
-def distance_bars(distances: pd.DataFrame) -> Figure:
-    """Error rate of each band of pixels around the true outline, and the band's share of all mistakes."""
-    figure = new_figure(8.5, 3.0)
-    axes = figure.subplots()
-    rates = distances["errors"] / distances["pixels"].clip(lower=1)
-    colors = [BLUE if distance < 0 else VERMILION for distance in distances["distance"]]
-    bars = axes.bar(distances["distance"] + 0.5, rates, width=0.9, color=colors)
-    shares = distances["errors"] / max(1, distances["errors"].sum())
-    axes.bar_label(bars, [f"{share:.0%}" for share in shares], fontsize=8, padding=2)
-    first, last = distances["distance"].iloc[[0, -1]]
-    axes.set_xticks(
-        distances["distance"] + 0.5,
-        [
-            f"≤{d}" if d == first else f"≥{d + 1}" if d == last else str(d if d < 0 else d + 1)
-            for d in distances["distance"]
-        ],
-    )
-    axes.set(xlabel="pixels from the outline: inside the pet (blue), outside (red)", ylabel="share of pixels wrong")
-    axes.margins(y=0.15)
+    axes.set(xlabel="threshold", ylabel="validation Dice minus that at 0.5")
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 
@@ -121,39 +144,27 @@ def class_bars(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def case_images(
+def case_maps(
     images: Sequence[np.ndarray],
     predictions: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
     notes: Sequence[str],
-    names: Sequence[str] = (),
+    columns: int = 5,
 ) -> Figure:
-    """For each case, from top to bottom: the image, the prediction over it, the mistakes.
+    """The mistakes of each case on the image in gray, at the image's own size, with a legend.
 
     Args:
-        images: `uint8 [H, W, 3]`.
-        predictions: `bool [H, W]`; class indices for several classes, one color for each.
-        truths: likewise; 255 = ignored.
+        images: `uint8 [H, W, 3]`, of any sizes.
+        predictions, truths: `[H, W]`, `bool` or class indices; 255 in the truth = ignored.
         notes: a line or two under each case.
-        names: of the classes; a legend names those in the masks where there are more than two.
     """
-    tint = painting.overlay if predictions[0].dtype == bool else painting.class_overlay
-    rows = [
-        list(images),
-        [tint(i, p) for i, p in zip(images, predictions, strict=True)],
-        [painting.error_map(i, p, t) for i, p, t in zip(images, predictions, truths, strict=True)],
-    ]
-    blank = [""] * len(images)
-    labels = ["image", "prediction", "mistakes"]
-    figure = image_grid(rows, labels=labels, notes=[blank, blank, list(notes)], width=8.5)
-    if len(names) > 2:
-        held = np.unique([index for mask in (*predictions, *truths) for index in np.unique(mask)])
-        figure.legend(
-            handles=[
-                Patch(color=painting.CLASS_COLORS[i] / 255, label=names[i]) for i in held if 0 < i < painting.IGNORED
-            ],
-            loc="outside lower center",
-            ncols=6,
-            fontsize=8,
-        )
+    maps = [painting.error_map(*case) for case in zip(images, predictions, truths, strict=True)]
+    rows = [maps[i : i + columns] for i in range(0, len(maps), columns)]
+    texts = [list(notes[i : i + columns]) for i in range(0, len(maps), columns)]
+    figure = image_grid(rows, notes=texts, width=8.5)
+    painted = {"missed": BLUE, "extra": VERMILION, "true outline, where right": (1, 1, 1)}
+    if any(mask.dtype != bool and mask.max() > 1 for mask in predictions):
+        painted["another class"] = PURPLE
+    handles = [Patch(facecolor=color, edgecolor="0.5", label=name) for name, color in painted.items()]
+    figure.legend(handles=handles, loc="outside upper right", ncols=4, fontsize=8)
     return figure

@@ -19,7 +19,7 @@ WIDTH, MARGIN, CLEAR = 8.5, 0.36, 0.03  # inches: of the figure; left and right 
 FONT, LINE, LETTER = 9, 0.155, 0.084  # points; inches from line to line, and of a wide letter
 TALLEST, SHRINK, GAP = 0.8, 0.8, 0.5  # inches: a box at scale 1/1; from scale to scale; the space between two scales
 SHADES = (1.0, 0.55, 1.3, 0.3, 1.6)  # steps of one family: in its color, darker, lighter, ...
-RESIZING = {"max pool", "up-convolution", "bilinear interpolation", "pixel shuffle"}  # drawn straight down or up
+RESIZING = {"max pool", "up-convolution", "bilinear interpolation"}  # drawn straight down or up
 DASHED, SIGNAL, OWN, COPY = "0.45", tuple(value / 255 for value in ORANGE), "#92cef0", "#ecb740"
 
 
@@ -110,10 +110,9 @@ def _boxes(model: nn.Module, size: int, in_channels: int) -> tuple[list[Box], in
         if stage.skip:
             end = boxes[-1]
             end.skip, end.gated, end.signal = sources[stage.skip]
-            copy = "skip: cropped copy" if end.skip.side > end.side else "skip: copy"
-            end.skip_words = "skip: sum" if stage.join == "sum" else copy
+            end.skip_words = "skip: cropped copy" if end.skip.side > end.side else "skip: copy"
             copied = [(channels, True) for channels, _ in end.skip.parts]
-            end.parts = {"first": copied + end.parts, "last": end.parts + copied, "sum": end.parts}[stage.join]
+            end.parts = {"first": copied + end.parts, "last": end.parts + copied}[stage.join]
         boxes.append(Box(last, [(stage.channels, False)], level, side))
         sources[stage.name] = boxes[-1], False, None
     return boxes, table["multiply_adds"].sum()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from labkit.analysis.predictions import Predictor, predict_batches
 from labkit.data import Pets, load_arrays
 from labkit.errors import LabError
-from labkit.metrics import IGNORED, foreground_logit, predicted_mask
+from labkit.metrics import IGNORED, dice_score, foreground_logit, overlap_counts, per_image, predicted_mask
 
 
 def case_masks(
@@ -39,6 +39,12 @@ def probabilities(predictor: Predictor, pets: Pets, indices: np.ndarray) -> tupl
     return tuple(torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
 
 
+def dice_of_masks(predictions: np.ndarray, truths: np.ndarray) -> np.ndarray:
+    """Hard Dice of each image, `float64 [N]`, of binary masks `[N, H, W]`; 255 in a truth = ignored."""
+    counts = overlap_counts(torch.from_numpy(predictions.astype(np.int64)), torch.from_numpy(truths.astype(np.int64)))
+    return per_image(dice_score, counts).numpy()
+
+
 def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, reach: int = 8) -> pd.DataFrame:
     """How many pixels, and how many wrong ones, lie at each distance to the true outline: `distance, pixels, errors`.
 
@@ -49,12 +55,30 @@ def error_by_distance(predictor: Predictor, pets: Pets, indices: np.ndarray, rea
     pixels, errors = torch.zeros(2, 2 * reach + 2, dtype=torch.int64)
     for logits, masks, _ in predict_batches(predictor, pets, indices):
         kept, truth = masks != IGNORED, (masks > 0) & (masks != IGNORED)
-        band = _steps_outside(truth, reach) - _steps_outside(~truth, reach) - truth.long()
-        index = (band + reach + 1)[kept].flatten().cpu()
+        index = (_signed_steps(truth, reach) + reach + 1)[kept].flatten().cpu()
         wrong = ((predicted_mask(logits) > 0) != truth)[kept].cpu()
         pixels += torch.bincount(index, minlength=len(pixels))
         errors += torch.bincount(index[wrong], minlength=len(errors))
     return pd.DataFrame({"distance": np.arange(-reach - 1, reach + 1), "pixels": pixels, "errors": errors})
+
+
+def outline_distance(truths: np.ndarray, reach: int = 8) -> np.ndarray:
+    """The distance of each pixel to the outline of its mask, as in `error_by_distance`: `int64`, of `[N, H, W]`."""
+    return _signed_steps(torch.from_numpy((truths > 0) & (truths != IGNORED)), reach).numpy()
+
+
+def distance_counts(predictions: np.ndarray, truths: np.ndarray, reach: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """The distances of `error_by_distance`, and pixels and wrong pixels of each image there: `int64 [N, distances, 2]`.
+
+    Predictions are `bool [N, H, W]`.
+    """
+    distance, kept, steps = outline_distance(truths, reach), truths != IGNORED, np.arange(-reach - 1, reach + 1)
+    wrong = (predictions != (truths > 0)) & kept
+    return steps, np.stack([[((distance == step) & part).sum((1, 2)) for step in steps] for part in (kept, wrong)]).T
+
+
+def _signed_steps(pet: torch.Tensor, reach: int) -> torch.Tensor:
+    return _steps_outside(pet, reach) - _steps_outside(~pet, reach) - pet.long()
 
 
 def _steps_outside(region: torch.Tensor, reach: int) -> torch.Tensor:

@@ -16,8 +16,6 @@ from labkit.files import write_text
 from labkit.metrics import IGNORED, dice_score, iou_score, predicted_mask
 from labkit.training import LOSSES, Run, choose_device, choose_precision, write_json
 
-SCORED_AT = ("input", "original")
-
 
 class Evaluation(NamedTuple):
     """What `evaluate` finds out."""
@@ -53,8 +51,8 @@ def evaluate(
     Raises:
         LabError: there is no such split, it holds images that the run was trained on, or the data have other classes.
     """
-    if scored_at not in SCORED_AT:
-        raise LabError(f"scored_at: found {scored_at!r}; use {' or '.join(SCORED_AT)}")
+    if scored_at not in ("input", "original"):
+        raise LabError(f"scored_at: found {scored_at!r}; use input or original")
     family, _, part = split.rpartition("/")
     family = family or run.recipe.data.split
     indices = pets.split(part, family)
@@ -65,11 +63,8 @@ def evaluate(
     label = {"data": pets.label, "fingerprint": pets.fingerprint, "split": name, "threshold": threshold}
     result = result._replace(summary=label | {"precision": predictor.precision} | result.summary)
     if keep and run.is_folder:
-        folder, names = evaluation_folder(run, result.summary), predictor.class_names(pets)
-        confusion = pd.DataFrame(result.confusion.numpy(), pd.Index(names, name="truth"), names)
-        tables = {"images": result.images, "classes": class_table(result.confusion, names)}
-        for name, table in (tables | {"confusion": confusion.reset_index(allow_duplicates=True)}).items():
-            write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        folder = evaluation_folder(run, result.summary)
+        write_text(folder / "images.csv", result.images.to_csv(index=False, lineterminator="\n"))
         write_json(folder / "summary.json", result.summary)
     return result
 
@@ -132,6 +127,8 @@ def score(
         "iou_pooled": metrics.pooled(iou_score, counts),
         "dice_soft_batch": float(soft.mean()),
     }
+    if scored_at == "original":  # both are of whole batches at the input size, and would be misread here
+        summary = {key: value for key, value in summary.items() if key not in ("loss", "dice_soft_batch")}
     return Evaluation(summary, table, confusion)
 
 

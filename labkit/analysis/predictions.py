@@ -14,7 +14,7 @@ from labkit import data
 from labkit.data import BatchTransform, Pets, load_arrays, read_image, resize_image
 from labkit.errors import LabError
 from labkit.files import check_targets, written_whole
-from labkit.metrics import foreground_logit, predicted_mask, resize_logits
+from labkit.metrics import predicted_mask, resize_logits
 from labkit.painting import CLASS_COLORS
 from labkit.training import Recipe, Run, autocast, choose_device, choose_precision
 
@@ -98,7 +98,6 @@ def predict_files(
     images: Iterable[str | Path],
     out: Path,
     threshold: float = 0.5,
-    probabilities: bool = False,
     progress: Progress = iter,
 ) -> Iterator[Path]:
     """Write a mask for each image file: `<out>/<name>.png`, at the image's own size, 0 and 255.
@@ -108,29 +107,21 @@ def predict_files(
 
     Args:
         images: image files, folders, or patterns.
-        probabilities: write `<name>-probability.png` too, 0 to 255.
         progress: wraps the files, such as `tqdm`.
 
     Raises:
         LabError: a file is missing or no image; a mask would replace an image, another mask, or a file that labkit has
-            not written; probabilities are asked of a network of several classes.
+            not written.
     """
-    if probabilities and predictor.recipe.model.classes > 2:
-        raise LabError("--probabilities: only for networks with a foreground; this one has several classes")
-    files, out = image_files(images), Path(out)
-    endings = ("", "-probability") if probabilities else ("",)
-    check_targets((out / f"{path.stem}{ending}.png" for path in files for ending in endings), files)
-    for path in progress(files):
-        logits = predictor.image_logits(read_image(path))[None]
-        mask = predicted_mask(logits, threshold)
-        results = [mask if logits.shape[1] > 2 else mask * 255]
-        if probabilities:
-            results.append((foreground_logit(logits).sigmoid() * 255).round())
-        targets = [out / f"{path.stem}{ending}.png" for ending in endings]
-        for target, values in zip(targets, results, strict=True):
-            image = Image.fromarray(values[0].byte().cpu().numpy())
-            if logits.shape[1] > 2:
-                image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
-            with written_whole(target) as file:
-                image.save(file, format="PNG")
-        yield targets[0]
+    files = image_files(images)
+    targets = [Path(out) / f"{path.stem}.png" for path in files]
+    check_targets(targets, files)
+    several = predictor.recipe.model.classes > 2
+    for path, target in zip(progress(files), targets, strict=True):
+        mask = predicted_mask(predictor.image_logits(read_image(path))[None], threshold)[0]
+        image = Image.fromarray((mask if several else mask * 255).byte().cpu().numpy())
+        if several:
+            image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
+        with written_whole(target) as file:
+            image.save(file, format="PNG")
+        yield target

@@ -6,6 +6,8 @@ from labkit.cli.analysis import evaluate, predict
 from labkit.cli.curves import curves
 from labkit.cli.data import data_app
 from labkit.cli.networks import models
+from labkit.cli.recipes import recipe_app
+from labkit.cli.rle import rle_app
 from labkit.cli.shell import run
 from labkit.cli.training import find_rate, train
 
@@ -17,6 +19,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
+app.add_typer(rle_app, name="rle")
+app.add_typer(recipe_app, name="recipe")
 for command in (train, evaluate, predict, curves, find_rate, models):  # the order of the help
     app.command()(command)
 

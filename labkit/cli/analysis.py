@@ -48,7 +48,6 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, a folder of them, or a pattern.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probability images too.")] = False,
     device: Device = "auto",
 ) -> None:
     """Write a mask for each image, as PNG at the image's own size: 0 and 255, or class indices in colors.
@@ -58,5 +57,5 @@ def predict(
     from labkit.analysis import load_predictor, open_run, predict_files
 
     predictor = load_predictor(open_run(run), device)
-    written = predict_files(predictor, images, out, threshold, probabilities, partial(bar, what="predicting"))
+    written = predict_files(predictor, images, out, threshold, partial(bar, what="predicting"))
     typer.echo(f"{sum(1 for _ in written)} masks in {out}")

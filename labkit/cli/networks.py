@@ -1,8 +1,6 @@
 """`labkit models`."""
 
-import inspect
-import json
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -15,53 +13,40 @@ def models(
     size: Annotated[int, typer.Option(min=16, help="Side of the image in pixels.")] = 128,
     no_latency: Annotated[bool, typer.Option("--no-latency", help="Count only, time nothing.")] = False,
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """What networks cost for one image: parameters, multiply-adds, memory, and time.
 
-    The default is every network with its defaults and with each other choice. Activations are what a training step
-    keeps for the backward pass; times are of a forward pass in float32 and in the hardware's fast precision.
+    The default is every network with its defaults. Activations are what a training step keeps for the backward pass;
+    times are of a forward pass in float32 and in the hardware's fast precision.
 
     Examples:
 
     `labkit models`; `labkit models --size 256 --no-latency`
 
-    `labkit models unet "unet width=16" "report_resnet34_unet report=002 as_coded=true" --json`
+    `labkit models unet "unet width=16" "report_resnet34_unet report=002 as_coded=true"`
     """
+    import pandas as pd
     import torch
 
+    from labkit.models import NETWORKS
     from labkit.training import choose_device, choose_precision
 
     where = choose_device(device)
     precisions = [] if no_latency else list(dict.fromkeys(["float32", choose_precision("auto", where)]))
-    chosen = {label: _arguments(label) for label in networks or _choices()}
-    rows = []
+    chosen = {label: _arguments(label) for label in networks or NETWORKS}
+    rows, left_out = {}, {}
     for label, arguments in bar(chosen.items(), "measuring"):
         try:
-            rows.append({"network": label} | _costs(arguments, size, where, precisions))
+            rows[label] = _costs(arguments, size, where, precisions)
         except LabError as error:
-            if networks:
-                raise
-            typer.echo(f"left out: {label}: {error}", err=True)
-    facts = {"size": size, "device": str(where), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    if as_json:
-        typer.echo(json.dumps({**facts, "networks": rows}, indent=2))
-    else:
-        told = f"{where.type.upper()} with {facts['threads']} threads; torch {torch.__version__}"
-        typer.echo(f"one image of {size}x{size} pixels; {told}\n\n{_table(rows)}")
-
-
-def _choices() -> list[str]:
-    """Every network, and after it every other choice of an argument that names its choices: `unet up=bilinear`."""
-    from labkit.models import NETWORKS
-
-    labels = []
-    for name, network in NETWORKS.items():
-        labels.append(name)
-        for parameter in inspect.signature(network).parameters.values():
-            others = [choice for choice in get_args(parameter.annotation) if choice != parameter.default]
-            labels += [f"{name} {parameter.name}={choice}" for choice in others if isinstance(choice, str)]
-    return labels
+            left_out[label] = error
+    if not rows:
+        raise next(iter(left_out.values()))
+    for label, error in left_out.items():
+        typer.echo(f"left out: {label}: {error}", err=True)
+    told = f"{where.type.upper()} with {torch.get_num_threads()} threads; torch {torch.__version__}"
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="network")
+    typer.echo(f"one image of {size}x{size} pixels; {told}\n\n{table.to_string(float_format='%.2f')}")
 
 
 def _arguments(label: str) -> dict[str, Any]:
@@ -78,7 +63,7 @@ def _arguments(label: str) -> dict[str, Any]:
     return checked(given, label).model.model_dump()
 
 
-def _costs(arguments: dict[str, Any], size: int, device: Any, precisions: list[str]) -> dict[str, Any]:
+def _costs(arguments: dict[str, Any], size: int, device: Any, precisions: list[str]) -> dict[str, float]:
     import torch
 
     from labkit.analysis import latency, network_costs
@@ -87,19 +72,10 @@ def _costs(arguments: dict[str, Any], size: int, device: Any, precisions: list[s
     with torch.device("cpu" if precisions else "meta"):  # counting needs no data
         model = build_model(**arguments)
     costs = network_costs(model, size)
-    counted = {
-        "parameters": costs.parameters,
-        "multiply_adds": costs.multiply_adds,
-        "weights_mb": costs.weight_bytes / 1e6,
-        "activation_mib": costs.activation_bytes / 2**20,
+    return {
+        "parameters, M": costs.parameters / 1e6,
+        "multiply-adds, G": costs.multiply_adds / 1e9,
+        "weights, MB": costs.weight_bytes / 1e6,
+        "activations, MiB": costs.activation_bytes / 2**20,
+        **{f"{p}, ms": 1000 * latency(model.to(device), size, precision=p) for p in precisions},
     }
-    return counted | {f"{p}_ms": 1000 * latency(model.to(device), size, precision=p) for p in precisions}
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    """The rows under the keys of the JSON; large counts in millions (M) and thousand millions (G)."""
-    import pandas as pd
-
-    large = {"parameters": lambda n: f"{n / 1e6:.2f} M", "multiply_adds": lambda n: f"{n / 1e9:.2f} G"}
-    table = pd.DataFrame(rows).set_index("network").rename_axis(index=None, columns="network")
-    return table.to_string(formatters=large, float_format="%.1f")

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from labkit.training import Recipe
 
 Model = Annotated[str | None, typer.Option(help="Another network, such as attention_unet, with its own defaults.")]
+Switches = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE: any key of the recipe (`labkit recipe show`); may be repeated."),
+]
 RecipeName = Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")]
 
 
@@ -23,6 +27,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    switches: Switches = None,
     device: Device = "auto",
     run: Annotated[Path | None, typer.Option(help="The run folder; default runs/<recipe>-<data>-<seed>.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
@@ -35,17 +40,19 @@ def train(
 
     `labkit train cpu-128-unet --data pets --run runs/unet`
 
+    `labkit train report-002 --data pets --set data.augment.horizontal_flip=0 --set data.augment.vertical_flip=0`
+
     `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`
 
     `torchrun --nproc-per-node=2 -m -- labkit train default --data pets` (each process takes a part of every batch)
 
-    `tensorboard --logdir runs` shows curves, predictions and the graph of all runs, also while they train.
+    `tensorboard --logdir runs` shows curves and predictions of all runs, also while they train.
     """
     from labkit.data import open_pets
     from labkit.files import home
     from labkit.training import choose_device, choose_precision, describe, fit, join_processes, leave_processes
 
-    chosen = _recipe(recipe, model)
+    chosen = _recipe(recipe, model, switches)
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     chosen = chosen.changed(training={key: value for key, value in given.items() if value is not None})
     pets = open_pets(data)
@@ -99,9 +106,11 @@ def find_rate(
         typer.echo(f"drawn in:  {figure}")
 
 
-def _recipe(name: str, model: str | None) -> "Recipe":
-    """The recipe of this name, with another network if one is named."""
+def _recipe(name: str, model: str | None, switches: list[str] | None = None) -> "Recipe":
+    """The recipe of this name, with another network if one is named, and with some keys changed."""
     from labkit.training import load_recipe
+    from labkit.training.switches import parse_switches, with_values
 
     recipe = load_recipe(name)
-    return recipe.changed(model={"name": model}) if model else recipe
+    recipe = recipe.changed(model={"name": model}) if model else recipe
+    return with_values(recipe, parse_switches(switches), "--set") if switches else recipe

@@ -1,8 +1,8 @@
 """Augmentation: one sampling grid an image, applied to image and mask alike, and color as arithmetic.
 
 Flips, affine maps, crops and elastic deformation are maps from where a pixel of the result lies to where it is taken
-from, so all of them compose into one grid. The image is read through it bilinearly, the trimap by nearest neighbor;
-the two cannot get out of step.
+from, so all of them compose into one grid. The image is read through it by interpolation, the trimap by nearest
+neighbor; the two cannot get out of step.
 """
 
 import math
@@ -23,7 +23,7 @@ GRAY = (0.299, 0.587, 0.114)
 class Augment(BaseModel):
     """What is done to training images; probabilities are per image, color strengths s draw from [1 - s, 1 + s]."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     horizontal_flip: Probability = 0.0
     vertical_flip: Probability = 0.0
@@ -46,6 +46,8 @@ class Augment(BaseModel):
     saturation: Probability = 0.0
     outside: Literal["reflection", "border", "zeros"] = "reflection"
     """What lies outside the image (and its trimap) when a map looks there."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How the image is read between its pixels; the trimap is always read by nearest neighbor."""
     copies: Annotated[int, Field(ge=0, le=100)] = 0
     """Transformed copies that stand beside each image, which is then left as it is; 0: the transformed image stands
     in its place. An epoch has `1 + copies` times as many steps."""
@@ -128,9 +130,10 @@ def sampling_grid(
     return grid
 
 
-def sample_images(images: Tensor, grid: Tensor, outside: str = "reflection") -> Tensor:
-    """Read images `float [B, 3, S, S]` through a grid, bilinearly."""
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+def sample_images(images: Tensor, grid: Tensor, outside: str = "reflection", interpolation: str = "bilinear") -> Tensor:
+    """Read images `float [B, 3, S, S]` in [0, 1] through a grid, bilinearly or bicubically."""
+    read = F.grid_sample(images, grid, mode=interpolation, padding_mode=outside, align_corners=False)
+    return read.clamp_(0, 1) if interpolation == "bicubic" else read  # a cubic overshoots at edges
 
 
 def sample_trimaps(trimaps: Tensor, grid: Tensor, outside: str = "reflection") -> Tensor:
@@ -170,7 +173,8 @@ def augment_batch(
     epoch; `size` is the side of the result in pixels, None keeps S.
     """
     grid = sampling_grid(augment, seed, epoch, indices, size or images.shape[-1], images.device, attempt)
-    images, trimaps = sample_images(images, grid, augment.outside), sample_trimaps(trimaps, grid, augment.outside)
+    images = sample_images(images, grid, augment.outside, augment.interpolation)
+    trimaps = sample_trimaps(trimaps, grid, augment.outside)
     if augment.brightness or augment.contrast or augment.saturation:
         images = color(images, augment, draws(seed + 1_000_003, epoch, indices, 3, attempt))
     return images, trimaps

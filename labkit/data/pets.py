@@ -13,7 +13,7 @@ from labkit.data.images import MISSING, check_sizes, read_image, read_trimap
 from labkit.data.lists import PARTS, Pet, read_classes, read_list, read_names, shared_names
 from labkit.data.sample import SHA256 as DRAWN
 from labkit.data.sample import unpacked
-from labkit.errors import LabError
+from labkit.errors import LabError, some_of
 from labkit.files import home
 
 
@@ -105,7 +105,7 @@ class Pets:
 
         `official`: of the i-th name in `trainval.txt`, `i % 10 == 0` is `valid`, the rest `train`; `test` is
         `test.txt`. Another family is a folder `annotations/splits/<family>/` with `train.txt`, `valid.txt`
-        and one or more `test*.txt`. Names without an image are left out, counted and named in a warning.
+        and one or more `test*.txt`. Names without an image are left out, counted and named in a warning (30 at most).
 
         Raises:
             LabError: there is no such family or part, it has no image, or the split's lists share names.
@@ -120,7 +120,7 @@ class Pets:
         if missing := [name for name in names if name not in self.indices]:
             warnings.warn(
                 f"{split}: {len(missing)} of {len(names)} names are not in list.txt and are left out: "
-                f"{', '.join(missing)}",
+                f"{some_of(missing, 30)}",
                 stacklevel=2,
             )
         if shared := shared_names(parts):

@@ -1,4 +1,4 @@
-"""The ResNet34-UNets of reports 000, 002 and 003, as meant and as coded."""
+"""The ResNet34-UNets of reports 000 to 003, as meant and as coded."""
 
 from typing import Literal
 
@@ -46,6 +46,19 @@ class Report000Decoder(LabDecoder):
     def __init__(self, block: type[BasicBlock], dropout: float):
         super().__init__(stage=Report000Stage)
         self.center = block(512, 256)
+
+
+class Report001Decoder(SymmetricDecoder):
+    """The UNet's decoder on the four residual layers, the last of which is the bottleneck; 64 channels at the end.
+
+    The report does not say how the image's size is reached from layer1's 1/4: here by two more stages, without skips.
+    """
+
+    def __init__(self, block: type[BasicBlock], dropout: float):
+        super().__init__((64, 128, 256, 512), widths=(256, 128, 64, 64, 64))
+
+    def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
+        return super().forward(features[1:], size)
 
 
 class Report002Stage(nn.Module):
@@ -99,10 +112,11 @@ class ReportResNet34UNet(nn.Module):
     """A report's own way to put ResNet34 under a UNet's decoder, for any H, W from 64 on.
 
     Args:
-        report: `000` (concatenate, upsample, double convolution; 32 channels), `002` (512-256-128-64-64,
-            interpolated to each skip) or `003` (a further bottleneck of 1024 channels).
+        report: `000` (concatenate, upsample, double convolution; 32 channels), `001` (the UNet's decoder, no skip
+            above 1/4), `002` (512-256-128-64-64, interpolated to each skip) or `003` (a further bottleneck of 1024
+            channels).
         as_coded: ResNet34 with the changes in the report's code: `000` 3x3 shortcuts and the stride in the second
-            convolution; `002` the stem's max pool is never called; `003` no ReLU after the sum.
+            convolution; `002` the stem's max pool is never called; `003` no ReLU after the sum. (`001` shows no code.)
         dropout: share of the bottleneck's channels dropped in training, for `003` (the report: 0.1).
     """
 
@@ -110,13 +124,20 @@ class ReportResNet34UNet(nn.Module):
         self,
         classes: int = 1,
         in_channels: int = 3,
-        report: Literal["000", "002", "003"] = "000",
+        report: Literal["000", "001", "002", "003"] = "000",
         as_coded: bool = False,
         dropout: float = 0.0,
     ):
         super().__init__()
-        blocks = {"000": LateStrideBlock, "002": BasicBlock, "003": OpenBlock}
-        decoders = {"000": Report000Decoder, "002": Report002Decoder, "003": Report003Decoder}
+        if report == "001" and as_coded:
+            raise ValueError("as_coded: report 001 shows no code of its network; leave it out")
+        blocks = {"000": LateStrideBlock, "001": BasicBlock, "002": BasicBlock, "003": OpenBlock}
+        decoders = {
+            "000": Report000Decoder,
+            "001": Report001Decoder,
+            "002": Report002Decoder,
+            "003": Report003Decoder,
+        }
         block = blocks[report] if as_coded else BasicBlock
         self.encoder = ResNet34Encoder(in_channels, block)
         if report == "002" and as_coded:

@@ -12,8 +12,8 @@ from labkit.training.hardware import (
     leave_processes,
 )
 from labkit.training.loop import Epoch, Trainer, epochs, train_step
-from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss
-from labkit.training.optimizers import MovingAverage, Muon, build_optimizer, build_schedule, orthogonalized
+from labkit.training.losses import LOSSES, bce, cross_entropy, dice_loss, focal, lovasz, tversky
+from labkit.training.optimizers import OPTIMIZERS, MovingAverage, build_optimizer, build_schedule
 from labkit.training.progress import fit, in_words, seconds_left
 from labkit.training.range_test import RateSweep, find_learning_rate
 from labkit.training.recipe import Recipe, load_recipe, parse_recipe, resolve
@@ -27,5 +27,4 @@ from labkit.training.runs import (
     save_weights,
     write_json,
 )
-from labkit.training.steps import STEPS
 from labkit.training.validation import valid_scores

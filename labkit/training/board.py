@@ -1,9 +1,5 @@
-"""What TensorBoard shows of a run (`tensorboard --logdir runs`): numbers, the same few predictions, and the graph."""
+"""What TensorBoard shows of a run (`tensorboard --logdir runs`): numbers, and the same few predictions."""
 
-import io
-import time
-import warnings
-from contextlib import redirect_stdout
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -35,9 +31,6 @@ class Board:
     def __init__(self, folder: Path, trainer: "Trainer", epoch: int):
         from torch.utils.tensorboard import SummaryWriter  # a second to import, and only runs on disk need it
 
-        # TensorBoard orders files by the second in their names: a run resumed at once must not share the killed one's
-        seconds = (int(file.name.split(".")[3]) for file in folder.glob("events.out.tfevents.*"))
-        time.sleep(max(0.0, min(1.0, max(seconds, default=0) + 1 - time.time())))
         self.trainer, self.writer = trainer, SummaryWriter(str(folder), purge_step=epoch)
         chosen = np.unique(np.linspace(0, len(trainer.valid) - 1, SAMPLES).round().astype(int))
         self.samples = next(iter(batch_loader(trainer.arrays, [trainer.valid[chosen]])))
@@ -51,18 +44,6 @@ class Board:
         image = self.samples_image(record.epoch)
         self.writer.add_image("image, truth, prediction", image, record.epoch, dataformats="HWC")
         self.writer.flush()
-
-    def write_graph(self) -> None:
-        """The network's graph, or as a text why it cannot be traced."""
-        recipe, model = self.trainer.recipe, self.trainer.validated
-        image = torch.zeros(1, 3, recipe.data.image_size, recipe.data.image_size, device=recipe.training.device)
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # sizes that the tracer takes for constants are constants here
-            try:
-                self.writer.add_graph(model, image)
-            except (RuntimeError, torch.jit.TracingCheckError) as error:
-                reason = str(error).strip().splitlines()[0]
-                self.writer.add_text("graph", f"{recipe.model.name} cannot be traced: {reason}")
 
     @torch.no_grad()
     def samples_image(self, epoch: int) -> np.ndarray:

@@ -1,24 +1,20 @@
 """A run folder while its training goes on: locked, begun or taken up again, added to after each epoch."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import torch
 from filelock import FileLock, Timeout
 
-from labkit.data import Pets
 from labkit.errors import Interrupted, LabError
 from labkit.files import PARTIAL, RUN_LOCK, cannot_write, claim_run_folder, write_text
 from labkit.training.board import Board
 from labkit.training.explaining import explained
 from labkit.training.hardware import environment
 from labkit.training.recipe import Recipe, parse_recipe
-from labkit.training.runs import HISTORY, load_checkpoint, save_checkpoint, save_weights, write_json, write_table
-from labkit.training.steps import STEPS
+from labkit.training.runs import HISTORY, load_checkpoint, save_checkpoint, save_weights, write_json
 
 if TYPE_CHECKING:
     from labkit.training.loop import Epoch, Trainer
@@ -37,8 +33,6 @@ class RunInProgress:
         self.writes = trainer.processes.first and path is not None
         self.board: Board | None = None
         self.history: list[dict[str, Any]] = []
-        self.steps: list[tuple] = []
-        """The rows of `steps.csv`."""
 
     def start(self, resume: bool) -> None:
         """Take up the run that is there, if `resume`, else begin one; a `LabError` if there is one in the way."""
@@ -53,11 +47,10 @@ class RunInProgress:
             return
         self.board = Board(path / "tensorboard", self.trainer, len(self.history) + 1)
         if goes_on:
-            self.write_tables()  # a kill may have come between the checkpoint and these
+            self.write_history()  # a kill may have come between the checkpoint and this
         else:
             write_text(path / "recipe.toml", self.recipe.toml())
             write_json(path / "environment.json", environment(torch.device(self.recipe.training.device)))
-            self.board.write_graph()
 
     def restore(self) -> None:
         """Read the last checkpoint back; a `LabError` if it is damaged, or one of another recipe, data or network."""
@@ -72,7 +65,7 @@ class RunInProgress:
         except (KeyError, RuntimeError, ValueError) as error:
             what = f"the checkpoint is not one of this network ({str(error).splitlines()[0]})"
             raise LabError(f"{path}: {what}; choose another --run") from None
-        self.history, self.steps = state["history"], state.get("step_rows", [])
+        self.history = state["history"]
 
     def score(self, row: dict[str, Any]) -> tuple[int, float]:
         """By which epochs are compared: size in pixels, then Dice, so that a larger size beats all smaller ones."""
@@ -89,29 +82,30 @@ class RunInProgress:
             return False
         return len(self.history) - max(self.history, key=self.score)["epoch"] >= patience
 
-    def keep(self, record: "Epoch", steps: list[tuple]) -> None:
-        """Add an epoch, whose steps are these rows of `steps.csv`.
+    def keep(self, record: "Epoch") -> None:
+        """Add an epoch.
 
         The order makes every moment a good one to be killed in: until the checkpoint is in its place the epoch
         counts as not done, and is done again to the same result.
         """
-        history, steps = [*self.history, record.row()], self.steps + steps
+        history = [*self.history, record.row()]
         if self.writes:
             if record.best:
                 facts = {"epoch": record.epoch, "valid_dice": record.valid_dice}
                 save_weights(self.path / "best.safetensors", self.trainer.validated, self.recipe, **facts)
             self.board.write_epoch(record)
             states = {name: part.state_dict() for name, part in self.trainer.parts().items()}
-            kept = {"recipe": self.recipe.toml(), "history": history, "step_rows": steps}
-            save_checkpoint(self.path / "last.pt", kept | states)
-        self.history, self.steps = history, steps
+            save_checkpoint(self.path / "last.pt", {"recipe": self.recipe.toml(), "history": history} | states)
+        self.history = history
         if self.writes:
-            self.write_tables()
+            self.write_history()
 
-    def write_tables(self) -> None:
-        """The tables, as the checkpoint has them."""
-        write_table(self.path / "history.csv", HISTORY, self.history)
-        write_table(self.path / "steps.csv", STEPS, self.steps)
+    def write_history(self) -> None:
+        """Write `history.csv`, as the checkpoint has it."""
+        import pandas as pd  # half a second that a training without a folder need not wait for
+
+        table = pd.DataFrame(self.history, columns=HISTORY)
+        write_text(self.path / "history.csv", table.to_csv(index=False, lineterminator="\n"))
 
     def close(self) -> None:
         """End what is open."""
@@ -147,9 +141,10 @@ def run_in_progress(path: str | Path | None, trainer: "Trainer", resume: bool) -
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes out; a training that this one has left half-way, as a notebook's cell may, is passed by."""
     try:
         claim_run_folder(path)
-        held = FileLock(path / RUN_LOCK).acquire(timeout=0)
+        held = FileLock(path.resolve() / RUN_LOCK, is_singleton=True).acquire(timeout=0)
     except Timeout:
         raise LabError(f"{path}: another process is training there; wait for it or choose another --run") from None
     except OSError as error:
@@ -158,29 +153,6 @@ def _locked(path: Path) -> Iterator[None]:
         for half_written in path.glob(f"{PARTIAL}*"):  # by a process that was killed; nobody else is at work here
             half_written.unlink()
         yield
-
-
-_unfinished: WeakValueDictionary[Path, Iterator[Any]] = WeakValueDictionary()
-
-
-def closing_the_earlier(epochs: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """Let a training end one in the same run folder that this process has left half-way, as a notebook's cell may.
-
-    A generator that nobody goes on with holds the folder's lock for as long as a variable or a traceback holds it.
-    """
-
-    @wraps(epochs)
-    def begin(recipe: Recipe, pets: Pets, run: str | Path | None = None, **options: Any) -> Iterator[Any]:
-        training = epochs(recipe, pets, run, **options)
-        if run is not None:
-            place = Path(run).expanduser().resolve()
-            if earlier := _unfinished.pop(place, None):
-                with suppress(ValueError):  # it is at work at this moment: the lock will say so
-                    earlier.close()
-            _unfinished[place] = training
-        return training
-
-    return begin
 
 
 def _first_difference(old: Recipe, new: Recipe) -> str | None:

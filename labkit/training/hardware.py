@@ -44,19 +44,14 @@ def choose_precision(name: str, device: torch.device) -> str:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is in silicon: CUDA from Ampere on, CPUs with AMX or AVX512-BF16.
 
-    An instruction set that oneDNN was told not to use (`ONEDNN_MAX_CPU_ISA`) does not count.
+    oneDNN must use it, too: it may have been told not to (`ONEDNN_MAX_CPU_ISA`).
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    if not any(word in allowed for word in ("ALL", "DEFAULT", "AMX", "BF16", "FP16", "AVX10")):
-        return False
-    if hasattr(torch.cpu, "get_capabilities"):
-        flags = torch.cpu.get_capabilities()
-        return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()  # in torch 2.11
+    in_silicon = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return in_silicon and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

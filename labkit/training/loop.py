@@ -1,6 +1,5 @@
 """The training loop."""
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays, with_copies
-from labkit.training.checkpoints import closing_the_earlier, run_in_progress
+from labkit.training.checkpoints import run_in_progress
 from labkit.training.explaining import explained
 from labkit.training.faults import apply_faults
 from labkit.training.hardware import ALONE, Processes, autocast, join_processes, keep_freed_memory
@@ -34,8 +33,7 @@ class Epoch:
 
     The speed is that of training alone, without validation. Dice and IoU are hard ones, per image, at the recipe's
     image size. `best`: these weights are the best so far, and kept. `step_losses` are of each batch, `gradient_norms`
-    of each optimizer step. `redrawn`: images that `augment.redraw` drew anew since the training began or was resumed,
-    and those given up.
+    of each optimizer step.
     """
 
     epoch: int
@@ -49,7 +47,6 @@ class Epoch:
     best: bool = field(default=False, compare=False)
     step_losses: tuple[float, ...] = field(default=(), repr=False, compare=False)
     gradient_norms: tuple[float, ...] = field(default=(), repr=False, compare=False)
-    redrawn: tuple[int, int] = field(default=(0, 0), compare=False)
 
     def row(self) -> dict[str, Any]:
         """The line of `history.csv`."""
@@ -80,10 +77,8 @@ class Trainer:
     def __init__(self, recipe: Recipe, pets: Pets, model: nn.Module, processes: Processes = ALONE):
         data, table, device = recipe.data, recipe.training, torch.device(recipe.training.device)
         self.recipe, self.pets, self.processes = recipe, pets, processes
-        self.train, self.valid = (
-            with_copies(recipe.train_indices(pets), pets, data.augment),
-            pets.split("valid", data.split),
-        )
+        self.train = with_copies(recipe.train_indices(pets), pets, data.augment)
+        self.valid = pets.split("valid", data.split)
         self.loss = LOSSES[table.loss]
         self.arrays = load_arrays(pets, data.image_size)
         self.prepare = BatchTransform(pets, data.target, data.mean, data.std, device)
@@ -94,9 +89,6 @@ class Trainer:
         self.average = MovingAverage(self.model, table.ema) if table.ema else None
         self.validated = self.average.module if self.average else self.model
         processes.check(batches, self.valid)
-        if min(map(len, batches)) < 2 * processes.size:  # on a share of one image a norm may see one value: ask before
-            side = min([size for size, _ in table.sizes], default=data.image_size)
-            copy.deepcopy(self.model).to("meta").train()(torch.empty(1, 3, side, side, device="meta"))
         self.parallel = processes.wrap(self.model)
         """The model as it is called: on several processes it averages the gradients; it may be compiled."""
         if table.compile:
@@ -111,7 +103,7 @@ class Trainer:
             FloatingPointError: the loss is not finite.
         """
         table, augment = self.recipe.training, self.recipe.data.augment
-        steps = Steps(epoch, table.accumulate)
+        steps = Steps(epoch)
         groups = [batches[i : i + table.accumulate] for i in range(0, len(batches), table.accumulate)]
         loaded = iter(progress(batch_loader(self.arrays, self.processes.share(batches)), epoch))
         self.model.train()
@@ -139,7 +131,6 @@ class Trainer:
         return parts | ({"average": self.average} if self.average else {})
 
 
-@closing_the_earlier
 def epochs(
     recipe: Recipe,
     pets: Pets,
@@ -204,7 +195,6 @@ def epochs(
                 best=(size, scores["dice"]) > kept.best_score(),
                 step_losses=tuple(steps.losses),
                 gradient_norms=tuple(steps.gradient_norms),
-                redrawn=(trainer.prepare.redraws.images, trainer.prepare.redraws.given_up),
             )
-            kept.keep(record, steps.rows())
+            kept.keep(record)
             yield record

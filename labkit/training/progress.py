@@ -44,8 +44,6 @@ def fit(recipe: Recipe, pets: Pets, run: str | Path, *, device: str = "auto", re
         say("nothing is left to do: the run has come to its end before")
     elif record.epoch < total:
         say(f"stopped early: no better validation Dice in {recipe.training.patience} epochs")
-    if record and any(record.redrawn):
-        say("redrawn because their mask was empty: {} images, {} of them given up".format(*record.redrawn))
     processes.wait()  # until the first one has written its last files
     return open_run(run)
 

@@ -1,6 +1,8 @@
 """The learning-rate range test: a training whose rate grows until it bursts, to see which rates move the loss."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 from statistics import fmean
 
 import numpy as np
@@ -53,33 +55,32 @@ def find_learning_rate(
         )
     given = {"learning_rate": lowest, "schedule": "constant", "ema": 0.0, "compile": False}
     recipe = resolve(recipe.changed(training=given), pets, device)
+    torch.manual_seed(recipe.training.seed)
+    rates, losses = [], []
     with explained(recipe, lambda: "nothing is kept"):
-        return find_steepest(*_losses_by_rate(recipe, pets, highest / lowest, steps))
+        trainer = Trainer(recipe, pets, build_network(recipe))
+        trainer.schedule = LambdaLR(trainer.optimizer, lambda step: (highest / lowest) ** (step / (steps - 1)))
+        for epoch, batches in islice(_batches_of_steps(trainer), steps):
+            rate = trainer.schedule.get_last_lr()[0]
+            try:
+                done = trainer.epoch(batches, epoch, recipe.size_of_epoch(1), lambda items, _: items)
+            except FloatingPointError:
+                break  # a loss that is no number has burst
+            rates.append(rate)
+            losses.append(fmean(done.losses))
+            running = running_mean(losses)
+            if running[-1] > BURST * running.min():
+                break
+    return find_steepest(rates, losses)
 
 
-def _losses_by_rate(recipe: Recipe, pets: Pets, growth: float, steps: int) -> tuple[list[float], list[float]]:
-    """Rates and losses of the steps until the loss bursts."""
-    table = recipe.training
-    torch.manual_seed(table.seed)
-    trainer = Trainer(recipe, pets, build_network(recipe))
-    trainer.schedule = LambdaLR(trainer.optimizer, lambda step: growth ** (step / (steps - 1)))
-    rates, losses, epoch, batches = [], [], 0, []
-    while len(losses) < steps:
-        if not batches:
-            epoch += 1
-            batches = batch_indices(trainer.train, table.batch_size, table.seed, epoch)
-        group, batches = batches[: table.accumulate], batches[table.accumulate :]
-        rate = trainer.schedule.get_last_lr()[0]
-        try:
-            done = trainer.epoch(group, epoch, recipe.size_of_epoch(1), lambda items, _: items)
-        except FloatingPointError:
-            break  # a loss that is no number has burst
-        rates.append(rate)
-        losses.append(fmean(done.losses))
-        running = running_mean(losses)
-        if running[-1] > BURST * running.min():
-            break
-    return rates, losses
+def _batches_of_steps(trainer: Trainer) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Epoch and batches of each optimizer step, without end."""
+    table = trainer.recipe.training
+    for epoch in count(1):
+        batches = batch_indices(trainer.train, table.batch_size, table.seed, epoch)
+        for first in range(0, len(batches), table.accumulate):
+            yield epoch, batches[first : first + table.accumulate]
 
 
 def running_mean(values: list[float]) -> np.ndarray:

@@ -3,108 +3,25 @@
 import inspect
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import ValidationError, model_validator
 
-from labkit.data import TARGETS, Augment, Pets, class_names, color_statistics, load_arrays
-from labkit.data.augment import Probability
+from labkit.data import TARGETS, Pets, class_names, color_statistics, load_arrays
 from labkit.errors import LabError
 from labkit.models import NETWORKS
-from labkit.training.faults import FAULTS
 from labkit.training.hardware import choose_device, choose_precision
-from labkit.training.losses import LOSSES
+from labkit.training.tables import DataTable, ModelTable, Table, TrainingTable
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-Positive = Annotated[int, Field(ge=1)]
-SeveralPositive = Annotated[tuple[Positive, ...], Field(min_length=1)]
 FIXED_SCALES = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "raw": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
 }
 """Mean and standard deviation, for images in [0, 1]: ImageNet's; 0..1 as it is; the pixels' own 0..255."""
-
-
-class Table(BaseModel):
-    """A table of a recipe: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DataTable(Table):
-    """`[data]`: what is learned from."""
-
-    target: Literal[tuple(TARGETS)] = "foreground"
-    split: str = "official"
-    train_images: Positive | None = None
-    """Only so many of the training images, always the same and each number's among a larger one's; None: all."""
-    image_size: Annotated[int, Field(ge=32, le=1024)] = 128
-    """Height and width of the network's input in pixels."""
-    normalize: Literal["dataset", "imagenet", "unit", "raw"] = "dataset"
-    """`dataset`: by mean and deviation of the training images."""
-    augment: Augment = Augment()
-    split_fingerprint: str | None = None
-    """Of the names that the split has for training and validation; filled in when a training starts."""
-    mean: tuple[float, float, float] | None = None
-    """Filled in when a training starts."""
-    std: tuple[float, float, float] | None = None
-    fingerprint: str | None = None
-    """Of the data's files; filled in when a training starts."""
-
-
-class ModelTable(BaseModel):
-    """`[model]`: the network's name, how it is initialized, then the network's own arguments."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: Literal[tuple(NETWORKS)] = "unet"
-    initialization: Literal["default", "he"] = "default"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, given: Any) -> Any:
-        """Check the network's own arguments against its signature, and fill in their defaults."""
-        network = NETWORKS.get(str(given.get("name", "unet"))) if isinstance(given, dict) else None
-        if network is None:
-            return given  # the field's own error says which names there are
-        own = {k: v for k, v in given.items() if k not in ("name", "initialization")}
-        ranges = {int: Positive, float: Probability, tuple[int, ...]: SeveralPositive}  # of a network's plain numbers
-        parameters = inspect.signature(network).parameters.values()
-        fields = {p.name: (ranges.get(p.annotation, p.annotation), p.default) for p in parameters}
-        fields |= {"classes": (Positive | None, None)}  # None: as many as the target needs
-        checker = create_model("[model]", __config__=ConfigDict(extra="forbid"), **fields)
-        return given | checker(**own).model_dump(exclude_none=True)
-
-
-class TrainingTable(Table):
-    """`[training]`: how it is learned."""
-
-    loss: Literal[tuple(LOSSES)] = "bce+dice"
-    optimizer: Literal["sgd", "adam", "adamw", "radam", "muon"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
-    epochs: Positive = 10
-    batch_size: Positive = 16
-    accumulate: Positive = 1
-    """Batches whose gradients are added up before one step; the effective batch is `batch_size * accumulate`."""
-    sizes: tuple[tuple[Annotated[int, Field(ge=32)], Annotated[float, Field(gt=0)]], ...] = ()
-    """Progressive resizing: pairs (side in pixels, share of the epochs); empty trains at `image_size` only."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay a step of the weights' exponential moving average, which is then validated and kept; 0 = none."""
-    patience: Annotated[int, Field(ge=0)] = 0
-    """Early stopping: end after so many epochs at the full size without a better validation Dice; 0 = never."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False
-    """Let torch.compile make the training pass faster; each size of the images costs half a minute and more, once."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    faults: tuple[Literal[tuple(FAULTS)], ...] = ()
-    """Mistakes of the reports' code that are made on purpose, see `training/faults.py`."""
-    device: str | None = None
-    """Filled in when a training starts."""
 
 
 class Recipe(Table):
@@ -156,9 +73,7 @@ class Recipe(Table):
         if number is None:
             return indices
         if number > len(indices):
-            raise LabError(
-                f"data.train_images: {number}, but split {self.data.split!r} trains on {len(indices)} images"
-            )
+            raise LabError(f"data.train_images: {number}, but {self.data.split!r} trains on {len(indices)} images")
         return indices[np.sort(np.random.default_rng(0).permutation(len(indices))[:number])]
 
     def size_of_epoch(self, epoch: int) -> int:
@@ -183,10 +98,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise LabError(f"no recipe {str(recipe)!r}: neither a file nor one of {known}")
-    try:
-        return parse_recipe(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise LabError(f"{path}: not a text file; a recipe is TOML in UTF-8") from None
+    return parse_recipe(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
 def parse_recipe(text: str, origin: str) -> Recipe:

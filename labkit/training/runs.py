@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,21 +16,12 @@ from labkit.errors import LabError
 from labkit.files import home, write_text, written_whole
 from labkit.models import build_model
 from labkit.training.recipe import Recipe, parse_recipe
-from labkit.training.steps import STEPS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HISTORY = (
-    "epoch",
-    "seconds",
-    "images_per_second",
-    "learning_rate",
-    "train_loss",
-    "valid_loss",
-    "valid_dice",
-    "valid_iou",
-)
+HISTORY = ("epoch", "seconds", "images_per_second", "learning_rate")
+HISTORY += ("train_loss", "valid_loss", "valid_dice", "valid_iou")
 """The columns of `history.csv`, one row an epoch."""
 
 
@@ -70,21 +60,13 @@ class Run:
 
     def history(self) -> "pd.DataFrame":
         """One row an epoch, with the columns `HISTORY`; a weights file alone may carry it, too."""
-        return self._table("history.csv", HISTORY, self.facts.get("history"))
-
-    def steps(self) -> "pd.DataFrame":
-        """One row an optimizer step, with the columns `STEPS`; only the run folder has it."""
-        return self._table("steps.csv", STEPS)
-
-    def _table(self, name: str, columns: Sequence[str], text: str | None = None) -> "pd.DataFrame":
-        """A table of the run folder; where it is not there, that of the `text`."""
         import pandas as pd  # half a second that training need not wait for
 
-        path = self.path / name
-        if not path.is_file() and text is None:
-            raise LabError(f"{self.path}: no {name} there; name the folder of a run that was trained here")
+        path = self.path / "history.csv"
+        if not path.is_file() and "history" not in self.facts:
+            raise LabError(f"{self.path}: no history.csv there; name the folder of a run that was trained here")
         try:
-            return pd.read_csv(path if path.is_file() else io.StringIO(text))[list(columns)]
+            return pd.read_csv(path if path.is_file() else io.StringIO(self.facts["history"]))[list(HISTORY)]
         except (ValueError, KeyError) as error:  # pandas' own errors are of these kinds
             raise LabError(f"{path}: the table is damaged ({error}); train anew") from None
 
@@ -165,13 +147,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def write_table(path: Path, columns: Sequence[str], rows: list) -> None:
-    """Write a CSV file, whole or not at all, of rows that are dictionaries or tuples."""
-    import pandas as pd
-
-    write_text(path, pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n"))
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
@@ -181,11 +156,8 @@ def _open_safetensors(weights: Path):
     try:
         return safe_open(weights, framework="pt")
     except (SafetensorError, OSError) as error:
-        if weights.suffix in (".pth", ".pt"):
-            raise LabError(
-                f"{weights}: a file of torch.save carries no recipe; name the run folder or its best.safetensors"
-            ) from None
-        raise LabError(f"{weights}: the weights file is damaged or no safetensors file ({error})") from None
+        how = "name the run folder or its best.safetensors"
+        raise LabError(f"{weights}: the weights file is damaged or no safetensors file ({error}); {how}") from None
 
 
 def _refuse_what_is_not_finite(path: Path, weights: dict[str, Tensor]) -> None:

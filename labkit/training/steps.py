@@ -1,16 +1,12 @@
 """What the steps of an epoch leave: losses, learning rates, gradient norms."""
 
 import math
-from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from labkit.training.hardware import Processes
-
-STEPS = ("epoch", "step", "learning_rate", "loss", "gradient_norm")
-"""The columns of `steps.csv`, one row an optimizer step; steps are counted from 1 through the whole training."""
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
@@ -25,8 +21,8 @@ class Steps:
     for the GPU, and then the GPU for the host.
     """
 
-    def __init__(self, epoch: int, accumulate: int = 1):
-        self.epoch, self.accumulate = epoch, accumulate
+    def __init__(self, epoch: int):
+        self.epoch = epoch
         self.losses: list[Tensor] | list[float] = []
         self.rates: list[float] = []
         self.gradient_norms: list[Tensor] | list[float] = []
@@ -50,15 +46,6 @@ class Steps:
         for number, loss in enumerate(self.losses, start=1):
             self._check(number, loss)
         return self
-
-    def rows(self) -> list[tuple[int, int, float, float, float]]:
-        """The epoch's rows of `steps.csv` (see `STEPS`); a step's loss is the mean of its batches'."""
-        rows, before = [], (self.epoch - 1) * len(self.gradient_norms)
-        for step, norm in enumerate(self.gradient_norms):
-            first = step * self.accumulate
-            loss = fmean(self.losses[first : first + self.accumulate])
-            rows.append((self.epoch, before + step + 1, self.rates[first], loss, norm))
-        return rows
 
     def _check(self, number: int, loss: float) -> None:
         if not math.isfinite(loss):

@@ -24,9 +24,7 @@ def valid_scores(
 ) -> dict[str, float]:
     """Loss, per-image Dice and IoU of images at `indices`, fed at `size`, scored at the recipe's image size.
 
-    The loss is the recipe's, if no other is given.
-
-    Logits that are not finite make the loss NaN, whatever the loss function makes of them.
+    The loss is the recipe's, if no other is given; it is NaN where logits are not finite, whatever it makes of them.
     """
     model.eval()
     loss, sums = loss or LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)

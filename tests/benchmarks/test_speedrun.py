@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import speedrun
 from course import figures as plots
-from labkit.training import load_recipe
+from labkit.models import count_parameters
+from labkit.training import build_network
 
 
 def told(epochs):
@@ -70,7 +71,9 @@ def test_every_plan_is_a_valid_recipe_for_whole_images_of_128_pixels():
         assert (recipe.data.image_size, recipe.data.split, recipe.training.seed) == (128, "official", 2)
         assert recipe.size_of_epoch(recipe.training.epochs) == 128
         assert recipe.data.target == "foreground"
-    assert load_recipe("speedrun-90").training.optimizer == "muon"
+    fastest = speedrun.planned("speedrun-90", {}, seed=0)
+    assert fastest.training.optimizer == "muon"
+    assert count_parameters(build_network(fastest.changed(model={"classes": 1}))) == 1_464_196
 
 
 def test_the_figure_has_a_curve_a_run_and_the_median_of_each_step(measured):

@@ -24,12 +24,12 @@ JOINED = {
     "lab": (models.ResNet34UNet, {}, 4, LAB),
     "symmetric": (models.ResNet34UNet, {"decoder": "unet"}, 4, RESNET),
     "000": (models.ReportResNet34UNet, {"report": "000"}, 4, LAB),
+    "001": (models.ReportResNet34UNet, {"report": "001"}, 3, RESNET),
     "002": (models.ReportResNet34UNet, {"report": "002"}, 4, RESNET),
     "002 as coded": (models.ReportResNet34UNet, {"report": "002", "as_coded": True}, 4, RESNET),
     "003": (models.ReportResNet34UNet, {"report": "003"}, 4, RESNET | {"512+512"}),
     "efficientnet": (models.EncoderUNet, {"encoder": "efficientnet_b0"}, 4, {"112+256", "40+128", "24+64", "16+64"}),
     "swin": (models.EncoderUNet, {"encoder": "swin_t"}, 3, {"384+256", "192+128", "96+64"}),
-    "patches": (models.PatchUNet, {}, 3, set()),
 }
 
 

@@ -1,8 +1,7 @@
-"""The checks of notebooks 04 and 05 accept right answers however written and name the usual wrong ones."""
+"""The checks of notebook 04 accept right answers however written and name the usual wrong ones."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -105,90 +104,6 @@ def test_right_averages_pass(answer, capsys):
 def test_wrong_averages_are_named(answer, advice):
     with pytest.raises(WrongAnswer, match=advice):
         checks.moving_average(answer)
-
-
-def loop_dice(predictions, truths):
-    total = 0
-    for p, t in zip(predictions.tolist(), truths.tolist(), strict=True):
-        flat = [(a, b) for row_p, row_t in zip(p, t, strict=True) for a, b in zip(row_p, row_t, strict=True)]
-        both, size = sum(a and b for a, b in flat), sum(a + b for a, b in flat)
-        total += 2 * both / size if size else 1
-    return total / len(predictions)
-
-
-def tensor_dice(predictions, truths):
-    p, t = torch.from_numpy(predictions).bool().flatten(1), torch.from_numpy(truths).bool().flatten(1)
-    size = p.sum(1) + t.sum(1)
-    return torch.where(size == 0, 1.0, 2 * (p & t).sum(1) / size).mean()
-
-
-@pytest.mark.parametrize("answer", [loop_dice, tensor_dice])
-def test_right_dices_pass(answer, capsys):
-    checks.mean_dice(answer)
-    assert "✓ mean_dice" in capsys.readouterr().out
-
-
-def ratio(above, below):
-    return lambda p, t: np.mean([above(a, b) / below(a, b) for a, b in zip(p, t, strict=True)])
-
-
-@pytest.mark.parametrize(
-    ("answer", "advice"),
-    [
-        (ratio(lambda a, b: (a * b).sum(), lambda a, b: ((a + b) > 0).sum()), "IoU, not Dice"),
-        (lambda p, t: 2 * (p * t).sum() / (p.sum() + t.sum()), "pooled Dice"),
-        (ratio(lambda a, b: (a * b).sum(), lambda a, b: a.sum() + b.sum()), "factor 2"),
-        (lambda p, t: (p == t).mean(), "accuracy"),
-        (ratio(lambda a, b: (a * b).sum(), lambda a, b: a.sum()), "precision"),
-        (ratio(lambda a, b: (a * b).sum(), lambda a, b: b.sum()), "recall"),
-        (lambda p, t: np.zeros(4), "one number"),
-    ],
-)
-def test_wrong_dices_are_named(answer, advice):
-    with pytest.raises(WrongAnswer, match=advice):
-        checks.mean_dice(answer)
-
-
-@pytest.mark.parametrize(
-    ("empty", "advice"), [(float("nan"), "0 / 0"), (0.0, "both masks are empty: that image counts 1")]
-)
-def test_forgotten_empty_masks_are_named(empty, advice):
-    def answer(predictions, truths):
-        size = predictions.sum((1, 2)) + truths.sum((1, 2))
-        both = (predictions * truths).sum((1, 2))
-        return np.where(size == 0, empty, 2 * both / np.maximum(size, 1)).mean()
-
-    with pytest.raises(WrongAnswer, match=advice):
-        checks.mean_dice(answer)
-
-
-def test_iou_from_dice_accepts_the_formula_and_names_its_inverse():
-    checks.iou_from_dice(lambda d: d / (2 - d))
-    checks.iou_from_dice(lambda d: torch.tensor(d, dtype=torch.float64) / (2 - d))
-    with pytest.raises(WrongAnswer, match="Dice from IoU"):
-        checks.iou_from_dice(lambda d: 2 * d / (1 + d))
-    with pytest.raises(WrongAnswer, match="not half"):
-        checks.iou_from_dice(lambda d: d / 2)
-
-
-def chooser(pick):
-    def answer(probabilities, truths, thresholds):
-        scores = [loop_dice((probabilities > t).astype(int), truths) for t in thresholds]
-        return pick(scores, thresholds)
-
-    return answer
-
-
-def test_the_best_threshold_passes_and_its_neighbors_are_named():
-    checks.best_threshold(chooser(lambda scores, thresholds: thresholds[np.argmax(scores)]))
-    for pick, advice in (
-        (lambda scores, thresholds: thresholds[np.argmin(scores)], "worst threshold"),
-        (lambda scores, thresholds: max(scores), "the best Dice, not its threshold"),
-        (lambda scores, thresholds: int(np.argmax(scores)), "that is the index"),
-        (lambda scores, thresholds: 0.5, "is best in one of the tests"),
-    ):
-        with pytest.raises(WrongAnswer, match=advice):
-            checks.best_threshold(chooser(pick))
 
 
 def test_break_even_accepts_steps_whole_or_not_and_names_what_is_wrong():

@@ -15,10 +15,10 @@ NETWORKS = [
     {"name": "resnet34_unet"},
     {"name": "resnet34_unet", "decoder": "unet"},
     *({"name": "report_resnet34_unet", "report": r, "as_coded": c} for r in ("000", "002", "003") for c in (0, 1)),
+    {"name": "report_resnet34_unet", "report": "001"},
     {"name": "attention_unet", "width": 4},
     {"name": "attention_unet", "width": 4, "gate": "report"},
     *({"name": "encoder_unet", "encoder": encoder} for encoder in ENCODERS),
-    {"name": "patch_unet", "patch": 4, "classes": 3},
 ]
 
 
@@ -37,8 +37,9 @@ def test_stages_are_what_the_modules_give(arguments):
     for stage in stages:
         sides = given[stage.name]
         side = sides[0] if arguments.get("encoder") == "swin_t" and "features" in stage.name else sides[1]
-        assert stage.channels in sides, stage
-        if arguments["name"] != "paper_unet":  # its sides shrink by the rim
+        if "Mixed" not in stage.name:  # Inception's blocks end with the last of several branches
+            assert stage.channels in sides, stage
+        if "paper_unet" not in arguments.values() and "inception_v3" not in arguments.values():  # unpadded: less
             assert stage.scale * side == 128, stage
 
 
@@ -57,8 +58,5 @@ def test_channels_of_skip_and_stage_below_add_up_to_what_the_convolution_takes(a
         assert stages.index(source) < stages.index(stage)
         module = model.get_submodule(name)
         taken = next(part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d))
-        if stage.join == "sum":
-            assert source.channels == stage.channels
-        else:
-            joined = stage.channels if "up-convolution" in stage.kind else before[name]
-            assert taken == source.channels + joined, stage
+        joined = stage.channels if "up-convolution" in stage.kind else before[name]
+        assert taken == source.channels + joined, stage

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from course.experiments.jobs import TOPIC, Job, finished, run_job
-from course.experiments.plan import load_plan, run_name, with_values
+from course.experiments.plan import load_plan, run_name
 from course.experiments.sweep import planned_jobs, write_results
 from course.experiments.workers import run_jobs, worker_environments
 from labkit.data import open_pets
 from labkit.errors import LabError
 from labkit.training import fit, load_recipe, open_run
 from labkit.training.runs import load_checkpoint
+from labkit.training.switches import with_values
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
@@ -72,6 +73,19 @@ def test_every_combination_of_the_values_is_a_run(written):
     assert {r.model.dropout for _, r in plan} == {0.2}  # what is not named stays the recipe's
 
 
+def test_the_values_of_an_arm_go_together_and_come_before_the_fixed_ones(written):
+    path = written(
+        'recipe = "small"\n[values]\n"training.seed" = [0, 1]\n[fixed]\n"training.schedule" = "constant"\n'
+        '[arms.plain]\n[arms.sgd]\n"training.optimizer" = "sgd"\ntraining.learning_rate = 0.1\n'
+        '[arms.cosine]\n"training.schedule" = "cosine"\n'
+    )
+    _, plan = load_plan(path)
+    found = [(r.training.optimizer, r.training.learning_rate, r.training.schedule, r.training.seed) for _, r in plan]
+    arms = [("adamw", 1e-3, "constant"), ("sgd", 0.1, "constant"), ("adamw", 1e-3, "cosine")]
+    assert found == [(*arm, seed) for arm in arms for seed in (0, 1)]
+    assert plan[2][0] == {"run": "small-arm=sgd-seed=0", "recipe": "small", "arm": "sgd", "training.seed": 0}
+
+
 def test_a_value_in_an_inner_table_leaves_the_others_of_that_table():
     recipe = load_recipe("default")
     changed = with_values(recipe, {"data.augment.rotate": 9}, "here")
@@ -102,11 +116,22 @@ def test_another_network_brings_its_own_defaults(written):
     assert found[1][1:] != (4, 2)
 
 
-def test_the_committed_sweeps_are_right():
-    for path in (ROOT / "course" / "experiments").glob("*.toml"):
-        found, plan = load_plan(path.stem)
-        assert found == path
-        assert len(plan) > 1
+SHIPPED = sorted((ROOT / "course" / "experiments").glob("*.toml"))
+
+
+def test_what_the_reports_compared_is_shipped():
+    names = {path.stem for path in SHIPPED}
+    assert names >= {"augmentation", "learning-rate", "initialization", "dropout", "loss", "optimizer", "width"}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_sweep_loads_by_its_name_fits_the_data_and_says_how_many_runs_it_has(path, tiny_root, tmp_path):
+    found, plan = load_plan(path.stem)
+    assert found == path
+    assert len(planned_jobs(plan, tmp_path, tiny_root, "test", "cpu")) == len(plan)
+    comment = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+    assert re.search(r"(\d+) runs of less than a minute", comment)[1] == str(len(plan))
+    assert {labels["training.seed"] for labels, _ in plan} == {0, 1, 2}
 
 
 Texts = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -127,7 +152,7 @@ def test_names_are_plain_folder_names_and_differ_where_the_values_differ(keys, d
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('recipe = "small"\nvalue = 3', "unknown key 'value'; a sweep has recipe, values, fixed"),
+        ('recipe = "small"\nvalue = 3', "unknown key 'value'; a sweep has recipe, values, arms, fixed"),
         ("[values]\nmodel.width = [4]", "recipe: found None; write a name"),
         ("recipe = []", r"recipe: found \[\]; write a name"),
         ('recipe = ["small", "small.toml"]', "small and small are the same training or folder; keep one"),
@@ -136,6 +161,13 @@ def test_names_are_plain_folder_names_and_differ_where_the_values_differ(keys, d
         ('recipe = "small"\n[values]\n"training.seed" = []', r"training.seed: found \[\]; write a list"),
         ('recipe = "small"\n[values]\n"training.seed" = 3', r"training.seed: found 3; write a list, or .* \[fixed\]"),
         ('recipe = "small"\n[values]\n"training.seed" = [1, 0, 1]', "small-seed=1 are the same training"),
+        ('recipe = "small"\n[arms]\nsgd = 3', r"arms.sgd: found 3; write a table \[arms.sgd\] of dotted keys"),
+        ('recipe = "small"\n[arms.a]\n[arms.b]', "small-arm=a and small-arm=b are the same training"),
+        ('recipe = "small"\n[arms.a]\ntraining.sed = 1', "small-arm=a: unknown key training.sed; there are loss, "),
+        (
+            'recipe = "small"\n[values]\ntraining.seed = [1]\n[arms.a]\ntraining.seed = 2',
+            "training.seed and training.seed set the same key",
+        ),
         (
             'recipe = "small"\n[values]\ntraining.seed = [1]\n"training.seed" = [2]',
             "training.seed and training.seed set the same key; keep one",
@@ -312,6 +344,15 @@ def test_tables_by_hand(written, tiny_root, lab_home, tmp_path):
     assert seeds["valid_dice_mean"].tolist() == pytest.approx([0.55, 0.7])
     assert seeds["valid_dice_std"][0] == pytest.approx(0.1 / 2**0.5)
     assert np.isnan(seeds["valid_dice_std"][1])
+
+
+def test_seeds_are_averaged_over_an_arm(written, tiny_root, lab_home, tmp_path):
+    text = 'recipe = "small"\n[values]\n"training.seed" = [0, 1]\n[arms.a]\n[arms.b]\n"training.optimizer" = "adam"\n'
+    jobs = planned_jobs(load_plan(written(text))[1], tmp_path, tiny_root, "test", "cpu")
+    rows = {job.run: {"status": "done", "valid_dice": 0.1 * i} for i, job in enumerate(jobs)}
+    seeds = write_results(jobs, rows, tmp_path / "out")["seeds"]
+    assert seeds["arm"].tolist() == ["a", "b"]
+    assert seeds["valid_dice_mean"].tolist() == pytest.approx([0.05, 0.25])
 
 
 # --- a real scheduler and real workers, one of which is killed

@@ -36,7 +36,7 @@ COMMANDS = {
     "train in a folder of it": ("train", "small.toml", "--data", "{data}", "--run", "run", "--device", "cpu"),
     "evaluate": ("evaluate", "{run}", "--data", "{data}", "--device", "cpu"),
     "predict beside the photo": ("predict", "{run}", "cat.png", "--out", ".", "--device", "cpu"),
-    "predict two": ("predict", "{run}", "cat.jpg", "cat-probability.jpg", "--out", ".", "--probabilities"),
+    "predict two": ("predict", "{run}", "cat.jpg", "dog.jpg", "--out", "."),
     "predict over masks": ("predict", "{run}", "cat.jpg", "--out", "masks"),
     "predict a pattern": ("predict", "{run}", "*.jpg", "--out", "."),
     "curves": ("curves", "{run}"),
@@ -74,7 +74,7 @@ def users(tmp_path, monkeypatch, lab_folder) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"hours of work on {name}")
     image = Image.fromarray(drawn_pet(0, (40, 52))[0])
-    for name in ("cat.png", "cat.jpg", "cat-probability.jpg", "dog.png", "dog.jpg"):
+    for name in ("cat.png", "cat.jpg", "dog.png", "dog.jpg"):
         image.save(folder / name)
     (folder / "small.toml").write_text(RECIPE)
     (folder / "sweep.toml").write_text('recipe = "small"\n[values]\n"training.seed" = [0]\n')

@@ -139,14 +139,13 @@ def test_masks_are_written_at_each_images_own_size_in_black_and_white(run, tiny_
     indices = tiny_pets.split("test")[:3]
     files = [tiny_pets.image_path(p) for p in indices]
     predictor = analysis.load_predictor(run, "cpu")
-    written = list(analysis.predict_files(predictor, files, tmp_path / "masks", probabilities=True))
+    written = list(analysis.predict_files(predictor, files, tmp_path / "masks"))
     for source, target in zip(files, written, strict=True):
         with Image.open(source) as image, Image.open(target) as mask:
             assert (mask.size, mask.mode) == (image.size, "L")
             pixels = np.asarray(mask)
         assert set(np.unique(pixels)) <= {0, 255}
-        with Image.open(target.with_name(f"{target.stem}-probability.png")) as share:
-            np.testing.assert_array_equal(np.asarray(share) > 127.5, pixels == 255)
+        np.testing.assert_array_equal(predictor.image_logits(read_image(source))[0] > 0, pixels == 255)
 
 
 def test_two_images_of_one_name_do_not_overwrite_each_others_mask(run, tiny_pets, tmp_path):
@@ -219,7 +218,7 @@ def test_every_score_of_several_classes_is_sklearns(tiny_pets, tmp_path, target)
     assert summary["dice_pooled"] == pytest.approx(dice)
 
 
-def test_the_class_table_is_sklearns_and_lies_in_the_run_folder(tiny_pets, tmp_path):
+def test_the_class_table_is_sklearns(tiny_pets, tmp_path):
     run = trained(tiny_pets, tmp_path / "run", target="breed")
     scored = analysis.evaluate(run, tiny_pets, scored_at="input", device="cpu", precision="float32")
     confusion, (predictions, truths) = scored.confusion, masks_of(run, tiny_pets)
@@ -234,11 +233,6 @@ def test_the_class_table_is_sklearns_and_lies_in_the_run_folder(tiny_pets, tmp_p
     occurs = (confusion.sum(0) + confusion.sum(1) > 0).numpy()
     np.testing.assert_allclose(table["dice"][occurs], np.nan_to_num(dice[occurs]))
     assert table["dice"][~occurs].isna().all()
-    folder = analysis.evaluation_folder(run, scored.summary)
-    pd.testing.assert_frame_equal(pd.read_csv(folder / "classes.csv"), table)
-    kept = pd.read_csv(folder / "confusion.csv")
-    assert kept["truth"].tolist() == list(names) == list(kept.columns[1:])
-    assert kept.to_numpy()[:, 1:].tolist() == confusion.tolist()
 
 
 def test_a_class_that_is_nowhere_has_no_scores_and_a_missed_one_has_zero():
@@ -268,9 +262,6 @@ def test_masks_of_several_classes_are_palette_images_of_their_indices(tiny_pets,
             assert image.mode == "P"
             np.testing.assert_array_equal(np.asarray(image), expected)
             np.testing.assert_array_equal(np.asarray(image.convert("RGB")), painting.mask_image(expected))
-    with pytest.raises(LabError, match="several classes"):
-        list(analysis.predict_files(predictor, files, tmp_path / "shares", probabilities=True))
-    assert not (tmp_path / "shares").exists()
 
 
 def test_case_masks_are_class_indices_or_booleans(run, tiny_pets, tmp_path):
@@ -330,6 +321,7 @@ def test_the_shell_prints_the_table_of_the_classes(tiny_pets, tiny_root, tmp_pat
     assert result.exit_code == 0, result.output
     rows = {words[0]: words[1:] for line in result.output.splitlines() if (words := line.split())}
     assert rows["class"] == ["share", "dice", "iou", "precision", "recall"]
-    kept = pd.read_csv(run.path / "evaluations" / f"{tiny_pets.label}-test-32" / "classes.csv").set_index("class")
-    for name in ("background", "cat", "dog"):
-        assert float(rows[name][0]) == pytest.approx(kept.loc[name, "share"], abs=1e-4)
+    confusion = analysis.evaluate(run, tiny_pets, device="cpu").confusion
+    table = analysis.class_table(confusion, ("background", "cat", "dog")).set_index("class")
+    for name, values in table.iterrows():
+        assert float(rows[name][0]) == pytest.approx(values["share"], abs=1e-4)

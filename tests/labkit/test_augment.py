@@ -143,16 +143,29 @@ def test_elastic_displacement_is_torchvisions_blurred_noise(alpha, sigma):
     assert torch.allclose(elastic_displacement(noise, alpha, sigma), expected, atol=1e-5)
 
 
-def test_elastic_is_torchvisions():
-    augment = Augment(elastic=1, elastic_alpha=120, elastic_sigma=4, outside="zeros")
+@pytest.mark.parametrize("interpolation", [InterpolationMode.BILINEAR, InterpolationMode.BICUBIC])
+def test_elastic_is_torchvisions(interpolation):
+    augment = Augment(elastic=1, elastic_alpha=120, elastic_sigma=4, outside="zeros", interpolation=interpolation.value)
     indices = torch.tensor([5])
     noise = draws(1, 2, indices, 12 + 2 * SIZE * SIZE)[:, 12:].view(1, 2, SIZE, SIZE).float()
     displacement = elastic_displacement(noise, 120, 4)
     assert displacement.abs().max() * SIZE / 2 > 1.5  # it moves pixels
     image, mask = augment_batch(picture(), trimap(), augment, seed=1, epoch=2, indices=indices)
-    assert torch.allclose(image, V.elastic(picture(), displacement), atol=1e-4)
+    expected = V.elastic(picture(), displacement, interpolation=interpolation).clamp(0, 1)
+    assert torch.allclose(image, expected, atol=1e-4)
     expected_mask = V.elastic(trimap(), displacement, interpolation=InterpolationMode.NEAREST)
     assert (mask != expected_mask).float().mean() < 0.005
+
+
+def test_bicubic_stays_within_black_and_white_and_leaves_the_trimap():
+    step = (picture() > 0.5).float()
+    both = {"seed": 0, "epoch": 0, "indices": torch.tensor([3])}
+    augments = [Augment(affine=1, rotate=40, interpolation=name) for name in ("bilinear", "bicubic")]
+    (linear, mask), (cubic, same_mask) = (augment_batch(step, trimap(), augment, **both) for augment in augments)
+    assert cubic.min() == 0
+    assert cubic.max() == 1
+    assert not torch.allclose(linear, cubic, atol=0.05)
+    assert torch.equal(mask, same_mask)
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.9, 1.0, 1.35])

@@ -20,7 +20,7 @@ from labkit.errors import LabError
 from labkit.files import claim_run_folder
 from labkit.metrics import predicted_mask
 from labkit.painting import class_overlay, montage
-from labkit.training import Trainer, open_run, resolve
+from labkit.training import open_run
 from labkit.training.board import Board
 from tests.labkit.test_training import recipe, trained
 
@@ -77,31 +77,6 @@ def test_no_more_than_a_handful_is_shown_and_always_the_same(tiny_pets, tmp_path
         assert Board(tmp_path, trainer, 1).samples.indices.tolist() == shown
 
 
-def test_graph_holds_the_networks_own_blocks(finished):
-    graph = read(finished[0]).Graph()
-    names = [node.name for node in graph.node]
-    blocks = {name for name, _ in open_run(finished[0]).model().named_children()}
-    assert blocks
-    assert all(any(f"[{block}]" in name for name in names) for block in blocks)
-
-
-class Untraceable(torch.nn.Module):
-    def forward(self, x):
-        return {"logits": [x, {1, 2}]}
-
-
-def test_network_that_cannot_be_traced_says_so_in_tensorboard_and_trains_all_the_same(tiny_pets, tmp_path, capsys):
-    trainer = Trainer(resolve(recipe(), tiny_pets, "cpu"), tiny_pets, torch.nn.Conv2d(3, 1, 1))
-    trainer.validated = Untraceable()
-    board = Board(tmp_path / "tensorboard", trainer, 1)
-    board.write_graph()
-    board.writer.close()
-    tensors = read(tmp_path).Tensors("graph/text_summary")
-    (text,) = tensors[0].tensor_proto.string_val
-    assert text.decode().startswith("unet cannot be traced: ")
-    assert capsys.readouterr().out == ""
-
-
 PROGRAM = textwrap.dedent("""
     import os, sys
     from tests.labkit.test_training import recipe
@@ -133,7 +108,6 @@ def test_run_killed_while_it_writes_for_tensorboard_has_each_epoch_once_after_re
         assert sorted(event.step for event in events.Scalars("train_loss")) == [1, 2, 3, 4]
     pictures = [{e.step: e.encoded_image_string for e in events.Images(PHOTOS)} for events in (once, unbroken)]
     assert pictures[0] == pictures[1]
-    assert once.Graph() == unbroken.Graph()
 
 
 def test_nothing_is_written_where_nothing_is_kept(tiny_pets, monkeypatch):
@@ -141,7 +115,6 @@ def test_nothing_is_written_where_nothing_is_kept(tiny_pets, monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr(Board, "samples_image", refused)
-    monkeypatch.setattr(Board, "write_graph", refused)
     assert len(trained(recipe(training={"epochs": 1}), tiny_pets)) == 1
 
 

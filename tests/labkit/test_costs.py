@@ -18,7 +18,6 @@ NETWORKS = [
     {"name": "resnet34_unet"},
     {"name": "report_resnet34_unet", "report": "002", "as_coded": True},
     {"name": "encoder_unet", "encoder": "swin_t"},
-    {"name": "patch_unet"},
 ]
 
 

@@ -234,5 +234,5 @@ def test_fewer_training_images_are_a_part_of_more(tiny_pets):
     everything = recipe().train_indices(tiny_pets).tolist()
     assert set(some) < set(more) < set(everything)
     assert [index for index in everything if index in set(more)] == more.tolist()
-    with pytest.raises(LabError, match=r"data\.train_images: 99, but split 'official' trains on 16 images"):
+    with pytest.raises(LabError, match=r"data\.train_images: 99, but 'official' trains on 16 images"):
         recipe(data={"train_images": 99}).train_indices(tiny_pets)

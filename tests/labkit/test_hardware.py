@@ -1,5 +1,6 @@
 """The choice of device and precision."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -26,22 +27,28 @@ def test_auto_takes_no_device_on_which_scores_cannot_be_summed(monkeypatch):
     assert choose_device("auto") == CPU
 
 
-@pytest.mark.parametrize("flag", ["amx_bf16", "avx512_bf16"])
-def test_bfloat16_is_chosen_where_the_processor_multiplies_in_it(monkeypatch, flag):
-    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
-        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {flag: True}, raising=False)
+@pytest.mark.parametrize("name", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])
+def test_bfloat16_is_chosen_where_the_processor_multiplies_in_it(monkeypatch, name):
+    for each in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, each, lambda has=each == name: has)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     assert choose_precision("auto", CPU) == "bfloat16"
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    monkeypatch.setattr(torch.cpu, name, lambda: False)
     assert choose_precision("auto", CPU) == "float32"
     assert choose_precision("bfloat16", CPU) == "bfloat16", "what the recipe asks for counts"
 
 
-def test_an_instruction_set_that_may_not_be_used_does_not_count(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert choose_precision("auto", CPU) == "float32"
+def test_an_instruction_set_that_onednn_may_not_use_does_not_count():
+    """oneDNN reads the variable once, so a process of its own asks."""
+    asked = "import torch; from labkit.training import choose_precision as c; print(c('auto', torch.device('cpu')))"
+    chosen = subprocess.run(
+        [sys.executable, "-c", asked],
+        env=os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert chosen.stdout == "float32\n"
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")

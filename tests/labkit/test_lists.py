@@ -164,6 +164,13 @@ def test_names_without_an_image_are_a_warning(own_pets):
         assert check_pets(open_pets(folder))[0] == []
 
 
+def test_of_many_names_without_an_image_the_first_are_named(own_pets):
+    folder = own_pets(24, 6)
+    write_lists(folder, SOUND | {"train": [*SOUND["train"], *(f"Nobody_{i}" for i in range(700))]})
+    with pytest.warns(UserWarning, match=r"700 of 714 names .* Nobody_0, Nobody_1, .*Nobody_29 and 670 more$"):
+        open_pets(folder).split("train", "mine")
+
+
 def test_data_for_scores_alone_need_no_training_list(own_pets, tiny_pets, tmp_path):
     """A run of other data is scored on a split that has nothing but a test."""
     trained(recipe(training={"epochs": 1}), tiny_pets, tmp_path / "run")

@@ -21,7 +21,7 @@ from tests.labkit.test_training import recipe, trained
 
 
 @pytest.mark.parametrize("loss", ["bce", "dice", "bce+dice", "cross-entropy"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "radam", "muon"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "radam"])
 def test_validation_that_is_not_finite_stops_the_training_and_nothing_is_kept_as_best(
     optimizer, loss, tiny_pets, tmp_path
 ):
@@ -120,7 +120,7 @@ def test_one_value_a_channel_is_one_sentence(tables, tiny_pets, tmp_path):
     sentence = r"training\.batch_size: a batch .* is a single image, of which a norm of .* sees one value a channel"
     with pytest.raises(LabError, match=sentence):
         trained(recipe(**tables), tiny_pets, tmp_path / "run")
-    assert not (tmp_path / "run").exists()  # before the start
+    assert not (tmp_path / "run" / "last.pt").exists()
     with pytest.raises(LabError, match=sentence):
         find_learning_rate(recipe(**tables), tiny_pets, "cpu", steps=10)
 
@@ -220,7 +220,7 @@ def test_more_pixels_than_float32_can_count(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["model.pth", "last.pt"])
-def test_a_file_of_torch_save_is_told_from_a_damaged_one(name, tmp_path):
+def test_where_a_file_of_torch_save_is_named_the_answer_says_what_to_name(name, tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / name)
-    with pytest.raises(LabError, match=r"file of torch\.save carries.*best\.safetensors"):
+    with pytest.raises(LabError, match=r"no safetensors file .*name the run folder or its best\.safetensors"):
         open_run(tmp_path / name)

@@ -1,15 +1,8 @@
 """What a step costs and leaves: fused optimizers, gradient norms, numbers that stay on the device, early stopping."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,11 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from labkit.errors import LabError
 from labkit.training import (
     LOSSES,
-    STEPS,
     Trainer,
     build_network,
     build_optimizer,
-    build_schedule,
     epochs,
     loop,
     open_run,
@@ -31,10 +22,10 @@ from labkit.training import (
     train_step,
 )
 from labkit.training.hardware import ALONE
-from labkit.training.recipe import TrainingTable
 from labkit.training.runs import load_checkpoint, save_checkpoint
 from labkit.training.steps import Steps, gradient_norm
-from tests.labkit.test_training import recipe, trained, weights, without_clock
+from labkit.training.tables import TrainingTable
+from tests.labkit.test_training import recipe, trained, weights
 
 # --- optimizers
 
@@ -68,7 +59,7 @@ def resolved():
 
 
 def test_a_checkpoint_of_an_older_optimizer_setting_is_taken_up(tiny_pets, tmp_path):
-    """Runs that began before the steps were fused, and before steps were kept, go on."""
+    """Runs that began before the steps were fused go on."""
     what, run = recipe(), tmp_path / "run"
     records = epochs(what, tiny_pets, run, device="cpu")
     next(records)
@@ -76,15 +67,13 @@ def test_a_checkpoint_of_an_older_optimizer_setting_is_taken_up(tiny_pets, tmp_p
     state = load_checkpoint(run / "last.pt")
     for group in state["optimizer"]["param_groups"]:
         group |= {"fused": None, "foreach": True}
-    del state["step_rows"]
     old = [line for line in state["recipe"].splitlines() if not line.startswith(("patience", "compile"))]
     state["recipe"] = "\n".join(old)
     save_checkpoint(run / "last.pt", state)
     assert [epoch.epoch for epoch in trained(what, tiny_pets, run, resume=True)] == [2, 3, 4]
-    assert open_run(run).steps()["step"].tolist() == [3, 4, 5, 6, 7, 8]
 
 
-# --- gradient norms and steps.csv
+# --- gradient norms
 
 
 def test_gradient_norm_is_that_of_one_long_vector():
@@ -106,39 +95,6 @@ def test_norms_are_taken_after_the_batches_of_a_step_are_added_up(tiny_pets):
     assert len(norms[0]) == len(norms[1]) == 2
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
     assert min(norms[0]) > 0
-
-
-def test_steps_are_kept_with_their_own_rates_losses_and_norms(tiny_pets, tmp_path):
-    table = {"batch_size": 4, "accumulate": 3, "epochs": 2}  # four batches: a step of three and one of one
-    epochs = trained(recipe(training=table), tiny_pets, tmp_path / "run")
-    text = (tmp_path / "run" / "steps.csv").read_text()
-    assert tuple(text.splitlines()[0].split(",")) == STEPS
-    steps = open_run(tmp_path / "run").steps()
-    assert steps["epoch"].tolist() == [1, 1, 2, 2]
-    assert steps["step"].tolist() == [1, 2, 3, 4]
-    for epoch in epochs:
-        rows = steps[steps["epoch"] == epoch.epoch]
-        losses = np.array(epoch.step_losses, dtype=np.float64)
-        assert rows["loss"].tolist() == pytest.approx([losses[:3].mean(), losses[3]], rel=1e-12)
-        assert tuple(rows["gradient_norm"]) == epoch.gradient_norms
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule, rates = build_schedule(optimizer, recipe(training=table).training, 4), []
-    for _ in range(4):
-        rates.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-    assert steps["learning_rate"].tolist() == rates
-
-
-def test_where_there_are_no_steps_the_answer_says_so(tiny_pets, tmp_path):
-    trained(recipe(training={"epochs": 1}), tiny_pets, tmp_path / "run")
-    weights_alone = tmp_path / "alone.safetensors"
-    weights_alone.write_bytes((tmp_path / "run" / "best.safetensors").read_bytes())
-    with pytest.raises(LabError, match=r"no steps\.csv there"):
-        open_run(weights_alone).steps()
-    (tmp_path / "run" / "steps.csv").write_text("epoch,step\n1,1\n")
-    with pytest.raises(LabError, match=r"steps\.csv: the table is damaged"):
-        open_run(tmp_path / "run").steps()
 
 
 # --- numbers stay on the device
@@ -195,7 +151,7 @@ def test_watcher_of_the_test_before_sees_what_it_looks_for():
 
 
 def test_off_the_cpu_the_first_loss_that_is_no_number_is_named_at_the_end_of_the_epoch():
-    steps = Steps(epoch=3, accumulate=2)
+    steps = Steps(epoch=3)
     for loss, rate in ((0.5, 0.1), (0.4, 0.1), (float("nan"), 0.2), (float("inf"), 0.2)):
         steps.losses.append(torch.tensor(loss))  # as `add_batch` does on a device, without looking at it
         steps.rates.append(rate)
@@ -297,45 +253,6 @@ def test_where_no_compiler_is_one_sentence_says_so(tiny_pets, tmp_path):
     ):
         trained(recipe(training={"compile": True}), tiny_pets, tmp_path / "run")
     torch._dynamo.reset()
-
-
-# --- killed
-
-
-PROGRAM = textwrap.dedent("""
-    import os, sys
-    from tests.labkit.test_training import recipe
-    from labkit.data import open_pets
-    from labkit.training import checkpoints, epochs
-
-    write, kept = checkpoints.write_table, []
-    def dying(path, *table):
-        kept.append(path.name)
-        if kept.count("steps.csv") == 2:
-            os.kill(os.getpid(), 9)
-        write(path, *table)
-    checkpoints.write_table = dying
-    list(epochs(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
-""")
-
-
-def test_steps_that_a_kill_kept_from_the_table_are_there_after_resuming(tiny_root, tiny_pets, tmp_path):
-    """Killed between the checkpoint and the table of the second epoch: the checkpoint has its steps."""
-    run, whole = tmp_path / "run", tmp_path / "whole"
-    repository = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", PROGRAM, str(tiny_root), str(run)]
-    killed = subprocess.run(command, cwd=repository, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
-    assert killed.returncode == -signal.SIGKILL
-    assert pd.read_csv(run / "steps.csv")["epoch"].tolist() == [1, 1]
-    records = epochs(recipe(), tiny_pets, run, device="cpu", resume=True)
-    third = next(records)
-    records.close()
-    assert third.epoch == 3
-    expected = trained(recipe(), tiny_pets, whole)
-    assert without_clock([third]) == without_clock(expected[2:3])
-    lines = (run / "steps.csv").read_text().splitlines()
-    assert lines == (whole / "steps.csv").read_text().splitlines()[: len(lines)]
-    assert len(lines) == 1 + 6
 
 
 def test_a_recipe_from_before_has_the_new_keys_switched_off():

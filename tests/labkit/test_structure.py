@@ -44,13 +44,13 @@ def test_labkit_is_thin_and_no_file_is_long():
     labkit, course = line_counts("labkit"), line_counts("course")
     assert max(labkit.values()) <= 260
     assert max(course.values()) <= 260
-    assert sum(labkit.values()) <= 5_900
+    assert sum(labkit.values()) <= 5_830
     assert sum(labkit.values()) + sum(course.values()) <= 10_500
 
 
 def test_what_a_student_reads_is_an_evening():
     lines = line_counts("labkit")
-    # the reports' networks, the paper's to the letter, torchvision's encoders and the speedrun's are extra
-    extra = {f"models/{name}.py" for name in ("report_resnet34_unet", "paper_unet", "encoder_unet", "patch_unet")}
+    # the reports' networks, the paper's to the letter and torchvision's encoders are extra
+    extra = {f"models/{name}.py" for name in ("report_resnet34_unet", "paper_unet", "encoder_unet")}
     networks = {name for name in lines if name.startswith("models/")} - extra
-    assert sum(lines[name] for name in (*networks, "metrics.py", "training/loop.py", "training/losses.py")) <= 900
+    assert sum(lines[name] for name in (*networks, "metrics.py", "training/loop.py", "training/losses.py")) <= 1_000

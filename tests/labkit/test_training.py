@@ -33,8 +33,8 @@ from labkit.training import (
     save_weights,
     valid_scores,
 )
-from labkit.training.recipe import TrainingTable
 from labkit.training.runs import load_checkpoint, save_checkpoint
+from labkit.training.tables import TrainingTable
 
 CLOCK = ("seconds", "images_per_second")
 
@@ -93,8 +93,8 @@ def test_training_learns_to_find_the_drawn_pets(tiny_pets):
 def test_run_folder_holds_what_the_design_names(finished):
     run, _ = finished
     names = {path.name for path in run.iterdir() if not path.name.startswith(".labkit-")}
-    tables = {"history.csv", "steps.csv"}
-    assert names == tables | {"recipe.toml", "environment.json", "best.safetensors", "last.pt", "tensorboard"}
+    files = {"recipe.toml", "environment.json", "history.csv", "best.safetensors", "last.pt"}
+    assert names == files | {"tensorboard"}
     assert json.loads((run / "environment.json").read_text())["torch"] == torch.__version__.partition("+")[0]
     assert any((run / "tensorboard").iterdir())
 
@@ -227,7 +227,6 @@ VARIANTS = {
         "training": {"optimizer": "radam", "schedule": "constant", "sizes": [[32, 1], [48, 1]]},
     },
     "bfloat16": {"training": {"precision": "bfloat16"}},
-    "muon": {"training": {"optimizer": "muon", "precision": "bfloat16"}},
 }
 
 

@@ -29,6 +29,7 @@ from labkit.models import (
     tile_side,
 )
 from labkit.training import LOSSES, build_network, load_recipe
+from labkit.training.recipe import RECIPES
 from tests.labkit.test_models import convolution, functional_unet, with_lived_in_norms
 
 CLASSES = {"report-004": 3, "attention-unet": 3}
@@ -48,13 +49,13 @@ TABLE = {
     # 26.0 M as coded, 23.5 M with ResNet34's own blocks
     "report-000-resnet34-unet": (23_620_610, {"decoder.center": (256, 32), "decoder.stages.0": (32, 16)}),
     "report-000-resnet34-unet-as-coded": (26_045_442, {"encoder.layer4": (512, 32), "decoder.stages.4": (32, 1)}),
+    "report-001-resnet34-unet": (24_478_401, {"encoder.layer4": (512, 32), "decoder.stages.2": (64, 4)}),
     "report-002-resnet34-unet": (23_612_801, {"encoder.layer4": (512, 32), "decoder.stages.3": (64, 2)}),
     "report-002-resnet34-unet-as-coded": (23_612_801, {"encoder.layer4": (512, 16), "decoder.stages.3": (64, 2)}),
     "report-003-resnet34-unet": (48_194_369, {"decoder.bottleneck": (1024, 64), "decoder.decoder": (64, 4)}),
     "report-003-resnet34-unet-as-coded": (48_194_369, {"decoder.enlarge": (64, 1)}),
     "attention-unet": (32_083_207, {"gates.0": (1, 8), "gates.3": (1, 1), "bottleneck": (1024, 16)}),
     "encoder-unet": (6_113_777, {"decoder.stages.0": (256, 16), "decoder.stages.4": (32, 1)}),
-    "speedrun-90": (1_464_196, {"stem": (32, 2), "encoder.3": (256, 16), "decoder.2": (32, 2), "head": (4, 2)}),
 }
 
 
@@ -76,8 +77,38 @@ def test_recipe_has_its_parameters_and_stage_shapes(name):
         assert scale is None or tuple(shapes[stage][2:]) == (256 // scale, 256 // scale), stage
 
 
+REPORTS = sorted(path.stem for path in RECIPES.glob("report-*.toml"))
+
+
+@pytest.mark.parametrize("name", [name for name in REPORTS if name.endswith("-as-coded")])
+def test_as_coded_is_as_meant_but_for_faults_of_the_code(name):
+    coded, meant = (load_recipe(one).model_dump() for one in (name, name.removesuffix("-as-coded")))
+    faults, none = (one["training"].pop("faults") for one in (coded, meant))
+    changed = {key for key in coded["model"] if coded["model"][key] != meant["model"][key]}
+    assert not none
+    assert faults or changed
+    assert changed <= {"as_coded", "gate"}
+    assert coded | {"model": meant["model"]} == meant
+
+
+def test_every_network_of_a_report_is_there_as_meant_and_as_coded():
+    networks = [f"report-{number}{kind}" for number in ("000", "001", "002", "003") for kind in ("", "-resnet34-unet")]
+    networks += ["report-004"]
+    assert sorted([*networks, *(f"{name}-as-coded" for name in networks)]) == REPORTS
+
+
+def test_both_networks_of_a_report_have_the_same_data_and_faults_and_start_alike():
+    for name in REPORTS:
+        if "-resnet34-unet" in name:
+            deep, plain = load_recipe(name), load_recipe(name.replace("-resnet34-unet", ""))
+            assert deep.data == plain.data
+            assert deep.training.faults == plain.training.faults
+            assert deep.model.initialization == plain.model.initialization
+
+
 def test_every_network_stands_in_a_recipe_of_the_table():
-    assert {load_recipe(name).model.name for name in TABLE} == set(NETWORKS)
+    own = {name for name, network in NETWORKS.items() if network.__module__.startswith("labkit.")}
+    assert {load_recipe(name).model.name for name in TABLE} == own
 
 
 def test_parameters_of_report_000s_network_by_hand():
@@ -86,6 +117,16 @@ def test_parameters_of_report_000s_network_by_hand():
     total = sum(convolution(a, b) + convolution(b, b) + 4 * b for a, b in pairs)
     total += convolution(64, 2, side=1, bias=True)
     assert total == TABLE["report-000"][0]
+
+
+def test_parameters_of_report_001s_resnet34_unet_by_hand():
+    """ResNet34 without its classifier; up-convolutions to 256, 128, 64, 64, 64, skips of 256, 128, 64 channels."""
+    ups = [(512, 256), (256, 128), (128, 64), (64, 64), (64, 64)]
+    doubles = [(256 + 256, 256), (128 + 128, 128), (64 + 64, 64), (64, 64), (64, 64)]
+    total = 21_797_672 - (512 * 1000 + 1000) + sum(convolution(*c, side=2, bias=True) for c in ups)
+    total += sum(convolution(a, b) + convolution(b, b) + 4 * b for a, b in doubles)
+    total += convolution(64, 1, side=1, bias=True)
+    assert total == TABLE["report-001-resnet34-unet"][0]
 
 
 # --- the paper's UNet
@@ -173,6 +214,23 @@ def test_report_000_concatenates_then_upsamples_then_convolves():
         for conv, norm in ((stage.convs[0], stage.convs[1]), (stage.convs[3], stage.convs[4])):
             x = F.relu(norm(F.conv2d(x, conv.weight, padding=1)))
     assert torch.allclose(model(image), model.head(x), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_report_001_concatenates_its_residual_layers_and_nothing_finer():
+    torch.manual_seed(0)
+    model, image = with_lived_in_norms(ReportResNet34UNet(report="001")), torch.randn(1, 3, 64, 96)
+    _, *skips, x = model.encoder(image)
+    for up, stage in zip(model.decoder.ups, model.decoder.stages, strict=True):
+        x = F.conv_transpose2d(x, up.weight, up.bias, stride=2)
+        x = stage(torch.cat([skips.pop(), x], 1) if skips else x)
+    assert x.shape == (1, 64, 64, 96)
+    assert torch.allclose(model(image), model.head(x), rtol=1e-4, atol=1e-5)
+
+
+def test_report_001_as_coded_is_refused_because_it_shows_no_code():
+    with pytest.raises(LabError, match=r"as_coded: report 001 shows no code.*leave it out"):
+        build_model("report_resnet34_unet", report="001", as_coded=True)
 
 
 @torch.no_grad()
@@ -279,39 +337,92 @@ def test_unet_on_torchvisions_resnet34_is_ours_with_the_same_weights():
     assert torch.allclose(ours(image), theirs(image), rtol=1e-4, atol=1e-5)
 
 
+INCEPTION_SIDES = [(35, 51), (15, 23), (7, 11), (3, 5), (1, 2)]
+"""Of 75x107 pixels: 5, 5, 1, 1 and 1 of them are lost before each halving."""
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 @torch.no_grad()
 def test_encoders_features_are_torchvisions_with_the_same_weights(name):
     torch.manual_seed(0)
     model = EncoderUNet(encoder=name).eval()
-    classifier = torchvision.models.get_model(name, weights=None).eval()
+    quick = {"init_weights": False} if name == "inception_v3" else {}
+    classifier = torchvision.models.get_model(name, weights=None, **quick).eval()
     kept = classifier.load_state_dict(model.encoder.state_dict(), strict=False)
     assert not kept.unexpected_keys
-    assert all(key.split(".")[0] in ("fc", "classifier", "head", "norm", "features") for key in kept.missing_keys)
+    heads = ("fc", "AuxLogits", "classifier", "head", "norm", "features")
+    assert all(key.split(".")[0] in heads for key in kept.missing_keys)
     seen = {}
     for tap in ENCODERS[name]:
         # called more than once (resnet's relu in every block): the first call is the stem's
         classifier.get_submodule(tap).register_forward_hook(lambda _, x, y, tap=tap: seen.setdefault(tap, y.clone()))
-    image = torch.randn(1, 3, 64, 96)
+    image = torch.randn(1, 3, 75, 107) if name == "inception_v3" else torch.randn(1, 3, 64, 96)
+    sides = {"swin_t": [(64 // s, 96 // s) for s in (4, 8, 16, 32)], "inception_v3": INCEPTION_SIDES}
+    sides = sides.get(name, [(64 // s, 96 // s) for s in (2, 4, 8, 16, 32)])
     classifier(image)
-    scale = 4 if name == "swin_t" else 2
-    for (tap, channels), feature in zip(ENCODERS[name].items(), model.encoder(image).values(), strict=True):
+    features = model.encoder(image).values()
+    for (tap, channels), feature, (height, width) in zip(ENCODERS[name].items(), features, sides, strict=True):
         expected = seen[tap].permute(0, 3, 1, 2) if name == "swin_t" else seen[tap]
         feature = feature.permute(0, 3, 1, 2) if name == "swin_t" else feature
         assert torch.allclose(feature, expected, rtol=1e-4, atol=1e-5)
-        assert feature.shape == (1, channels, 64 // scale, 96 // scale)
-        scale *= 2
+        assert feature.shape == (1, channels, height, width)
 
 
-def test_pretrained_weights_without_a_network_are_one_clear_error(monkeypatch, tmp_path):
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_inception_takes_any_size_from_29_on_and_no_scale_of_it_is_rounded(mode):
+    with torch.device("meta"):
+        model, met = getattr(EncoderUNet(encoder="inception_v3", classes=2), mode)(), []
+    model.encoder.register_forward_hook(lambda _, given, features: met.append((given[0], features.values())))
+    for height, width in [(29, 29), (32, 61), (64, 64), (75, 101), (128, 97), (299, 224)]:
+        assert model(torch.empty(2, 3, height, width, device="meta")).shape == (2, 2, height, width)
+        given, features = met.pop()
+        for axis in (2, 3):
+            least = given.shape[axis]
+            for feature, lost in zip(features, (5, 5, 1, 1, 1), strict=True):  # by unpadded convolutions and pools
+                assert (least - lost) % 2 == 0
+                least = (least - lost) // 2
+                assert feature.shape[axis] == least
+
+
+def test_inception_refuses_what_is_too_small_in_one_sentence():
+    with torch.device("meta"):
+        model = build_model("encoder_unet", encoder="inception_v3")
+    with pytest.raises(LabError, match=r"at least 29x29 pixels, and this one has 40x28$"):
+        model(torch.empty(1, 3, 28, 40, device="meta"))
+
+
+def test_inceptions_logits_lie_where_their_pixels_are():
+    """With equal positive weights, what a logit depends on is centered on its pixel, to the half pixels of strides."""
+    model = EncoderUNet(encoder="inception_v3").eval()
+    for parameter in model.parameters():
+        parameter.data.fill_(1 / parameter[0].numel() if parameter.ndim == 4 else float(parameter.ndim))
+    image = (1 + torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    logits = model(image)
+    places = torch.arange(160.0)
+    offsets = []
+    for place in range(76, 84):
+        weight = torch.autograd.grad(logits[0, 0, place, place], image, retain_graph=True)[0].sum((0, 1))
+        offsets += [(weight.sum(1 - axis) @ places / weight.sum()).item() - place for axis in (0, 1)]
+    assert abs(sum(offsets) / len(offsets)) < 2
+
+
+def test_inception_learns_with_every_parameter():
+    torch.manual_seed(0)
+    model, truth = EncoderUNet(encoder="inception_v3"), torch.randint(0, 2, (2, 48, 48))
+    LOSSES["bce"](model(torch.randn(2, 3, 48, 48)), truth).backward()
+    assert all(torch.isfinite(p.grad).all() and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "inception_v3"])
+def test_pretrained_weights_without_a_network_are_one_clear_error(monkeypatch, tmp_path, name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # none on disk
 
     def no_network(*_, **__):
         raise URLError("no route to host")
 
     monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
-    with pytest.raises(LabError, match=r"ImageNet weights of resnet18.*no route.*pretrained = false"):
-        build_model("encoder_unet", encoder="resnet18", pretrained=True)
+    with pytest.raises(LabError, match=rf"ImageNet weights of {name}.*no route.*pretrained = false"):
+        build_model("encoder_unet", encoder=name, pretrained=True)
 
 
 # --- all of them
@@ -322,11 +433,11 @@ SMALL = [
     ("attention_unet", {"width": 8, "gate": "additive"}),
     ("attention_unet", {"width": 8, "gate": "report"}),
     ("report_resnet34_unet", {"report": "000", "as_coded": True}),
+    ("report_resnet34_unet", {"report": "001"}),
     ("report_resnet34_unet", {"report": "002", "as_coded": True}),
     ("report_resnet34_unet", {"report": "003"}),
     ("encoder_unet", {"encoder": "mobilenet_v3_large"}),
     ("encoder_unet", {"encoder": "swin_t"}),
-    ("patch_unet", {"widths": (16, 32, 64), "blocks": (1, 1, 1)}),
 ]
 
 
@@ -353,7 +464,7 @@ def test_variant_learns_one_batch_and_every_parameter_takes_part(name, arguments
     assert loss < 0.65 * first
 
 
-@pytest.mark.parametrize("report", ["000", "002", "003"])
+@pytest.mark.parametrize("report", ["000", "001", "002", "003"])
 def test_reports_networks_take_any_size(report):
     model = ReportResNet34UNet(report=report).eval()
 

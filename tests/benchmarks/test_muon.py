@@ -1,7 +1,6 @@
 """Muon against PyTorch's own, which takes matrices only, against a singular value decomposition and against AdamW."""
 
 import copy
-from typing import get_args
 
 import pytest
 import torch
@@ -9,11 +8,20 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from course import VARIANTS
-from labkit.models import NETWORKS, PatchUNet, build_model
-from labkit.training import LOSSES, Recipe, build_network, build_optimizer, build_schedule, parse_recipe, train_step
-from labkit.training.optimizers import Muon, orthogonalized
-from labkit.training.recipe import TrainingTable
+from benchmarks.muon import Muon
+from course import VARIANTS, orthogonalized
+from labkit.models import NETWORKS, UNet, build_model
+from labkit.training import (
+    LOSSES,
+    OPTIMIZERS,
+    Recipe,
+    build_network,
+    build_optimizer,
+    build_schedule,
+    parse_recipe,
+    train_step,
+)
+from labkit.training.tables import TrainingTable
 
 
 def network() -> nn.Sequential:
@@ -125,7 +133,7 @@ def test_the_recipe_names_it_and_every_schedule_drives_it():
     for schedule in ("constant", "cosine", "one-cycle"):
         text = f'[training]\noptimizer = "muon"\nschedule = "{schedule}"\nlearning_rate = 5e-3'
         table = parse_recipe(text, "test").training
-        model = PatchUNet(widths=(4, 8), blocks=(1, 1))
+        model = UNet(width=4, depth=1)
         optimizer = build_optimizer(model, table)
         driven = build_schedule(optimizer, table, 10)
         assert isinstance(optimizer, Muon)
@@ -178,7 +186,6 @@ SMALL = {
     "paper_unet": {"width": 4, "depth": 1},
     "attention_unet": {"width": 4, "depth": 2},
     "encoder_unet": {"encoder": "resnet18"},
-    "patch_unet": {"widths": (4, 8), "blocks": (1, 1)},
 }
 
 
@@ -202,7 +209,7 @@ def test_at_float32_no_step_of_any_network_and_optimizer_computes_in_bfloat16(na
     images, masks = torch.randn(2, 3, 32, 32), torch.randint(0, 2, (2, 32, 32))
     with Kinds() as kinds:
         train_step(model, images, masks, LOSSES["bce+dice"], "float32")
-        for optimizer in get_args(TrainingTable.model_fields["optimizer"].annotation):  # Muon, which takes it, is last
+        for optimizer in OPTIMIZERS:  # Muon, which takes it, is last
             build_optimizer(model, TrainingTable(optimizer=optimizer, precision="float32")).step()
             assert not kinds.met & {torch.bfloat16, torch.float16}, optimizer
     assert torch.float32 in kinds.met

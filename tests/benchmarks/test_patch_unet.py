@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.patch_unet import PatchUNet
 from labkit.errors import LabError
-from labkit.models import PatchUNet, count_parameters
+from labkit.models import count_parameters
 from labkit.training import build_network, parse_recipe
 
 

@@ -1,4 +1,4 @@
-"""PatchUNet: a small residual UNet made for the stopwatch.
+"""PatchUNet: a small residual UNet made for the stopwatch. To import this module makes it a network of recipes.
 
 Three known parts avoid computing at full size, where a UNet spends most of its time: the image enters in patches
 (Dosovitskiy et al., ICLR 2021, arXiv 2010.11929), skips are added instead of concatenated (LinkNet: Chaurasia and
@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labkit.models import NETWORKS
 from labkit.models.resnet34_unet import residual_layer
 
 
@@ -72,3 +73,6 @@ class PatchUNet(nn.Module):
         lower, right = height - logits.shape[-2], width - logits.shape[-1]
         # where no whole patch was left at the lower or right border, the last row or column is repeated
         return F.pad(logits, (0, right, 0, lower), mode="replicate") if lower or right else logits
+
+
+NETWORKS["patch_unet"] = PatchUNet
