@@ -52,9 +52,10 @@ def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] 
     Raises:
         LabError: an image or trimap is missing or damaged, or the two differ in size; the disk is full.
     """
-    # an exchanged image makes a new array file, and so do other classes, against which masks are checked
+    # an exchanged image makes a new array file, and so do other classes, against which masks are checked, and another
+    # order of what is in the file, since an older labkit's may lie there
     files = [(name, *((file.st_size, file.st_mtime_ns) for file in pair)) for name, *pair in pets.files()]
-    state = hashlib.sha256(repr((pets.classes, files)).encode()).hexdigest()[:16]
+    state = hashlib.sha256(repr(("image, trimap", pets.classes, files)).encode()).hexdigest()[:16]
     path = data_folder("cache") / f"{state}-{size}.npy"
     if not path.exists():
         try:

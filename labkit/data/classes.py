@@ -36,7 +36,8 @@ def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: 
     counts, colors = map(np.array, zip(*in_threads(_count, paths), strict=True))
     held, (pixels, edge, squares) = counts[:, 0] > 0, counts.sum(0)
     color = colors[held.argmax(0), range(256)]  # as in the first mask that holds the value
-    for number, value in np.argwhere(held & (colors != color))[:1]:
+    if len(odd := np.argwhere(held & (colors != color))):
+        number, value = odd[0]
         raise LabError(
             f"{paths[number]}: the value {value} has another color than in the masks before it, and may be another "
             "class; save all masks with one palette, or as gray"

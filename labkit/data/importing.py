@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -99,21 +98,15 @@ def import_pets(source: Path, root: Path, mask_values: Sequence[int] = ()) -> No
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar (of any compression) or zip archive; both libraries let nothing land outside `target`."""
+    """Unpack a zip archive or a tar of any compression; nothing lands outside `target`."""
+    kind = {"format": "zip"} if zipfile.is_zipfile(archive) else {"format": "tar", "filter": "data"}
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                file.extractall(target)
-        else:
-            with tarfile.open(archive) as file:
-                file.extractall(target, filter="data")
-    except Exception as error:  # of tarfile, zipfile and every decompressor
+        shutil.unpack_archive(archive, target, **kind)
+    except Exception as error:  # of shutil, tarfile, zipfile and every decompressor
         if getattr(error, "errno", None):
             raise  # the disk's fault
-        raise LabError(
-            f"{archive}: cannot be unpacked, perhaps because it is damaged or needs a password "
-            f"({str(error).splitlines()[0].rstrip(':')}); copy it again, or unpack it yourself and name the folder"
-        ) from None
+        remedy = "copy it again, or unpack it yourself and name the folder"
+        raise LabError(f"{archive}: cannot be unpacked ({error}); {remedy}") from None
 
 
 def _take_annotations(source: Path, target: Path, mask_values: Sequence[int]) -> dict[str, tuple[Path, Path]]:

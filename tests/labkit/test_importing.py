@@ -64,14 +64,14 @@ def test_a_cut_archive_is_refused_and_nothing_is_left(own_pets, tmp_path, keep):
     archive = tar_of(own_pets(), tmp_path / "pets.tar.xz", "pets")
     content = archive.read_bytes()
     archive.write_bytes(content[: int(len(content) * keep)])
-    with pytest.raises(LabError, match=r"pets\.tar\.xz: cannot be unpacked, perhaps because it is damaged"):
+    with pytest.raises(LabError, match=r"pets\.tar\.xz: cannot be unpacked"):
         get_pets(tmp_path / "new", archive)
     assert leftovers(tmp_path / "new") == []
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "pets.tar").write_bytes(b"this is not an archive" * 100)
-    with pytest.raises(LabError, match=r"pets\.tar.*damaged"):
+    with pytest.raises(LabError, match=r"pets\.tar: cannot be unpacked .*is not a compressed or uncompressed tar file"):
         get_pets(tmp_path / "new", tmp_path / "pets.tar")
 
 
@@ -175,9 +175,9 @@ def zip_of(content: str, flag: int = 0, method: int = 0) -> bytes:
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (zip_of("a", flag=1), r"pets\.zip: cannot be unpacked, .*encrypted.*unpack it yourself"),
-        (zip_of("a", method=9), r"pets\.zip: cannot be unpacked, .*compression method.*unpack it yourself"),
-        (b"7z\xbc\xaf\x27\x1c" + bytes(50), r"pets\.zip: cannot be unpacked, .*unpack it yourself"),
+        (zip_of("a", flag=1), r"pets\.zip: cannot be unpacked .*encrypted.*unpack it yourself"),
+        (zip_of("a", method=9), r"pets\.zip: cannot be unpacked .*compression method.*unpack it yourself"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(50), r"pets\.zip: cannot be unpacked .*unpack it yourself"),
         (zip_of("a"), "another data set"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_full_disk_is_no_damaged_archive(own_pets, tmp_path, monkeypatch, kind
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
     (tmp_path / "pets.zip").write_bytes(zip_of("a"))
-    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(LabError, match=r"somewhere: No space left on device; free the disk"):
         get_pets(tmp_path / "new", tmp_path / "pets.zip" if kind == "zip" else own_pets())
