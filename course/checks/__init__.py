@@ -5,15 +5,10 @@ from course.checks.attention import attention_gate, mean_iou, split_by_group
 from course.checks.claims import claim_file, guesses, holm, lucky_gain, pooled, standard_error
 from course.checks.compression import int8_weights
 from course.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
+from course.checks.first_steps import he_weights, overfit
 from course.checks.measures import calibration_error, report_dices, two_means
-from course.checks.networks import (
-    channel_attention,
-    double_conv_parameters,
-    layer_parameters,
-    residual_forward,
-    size_after,
-    up_block,
-)
+from course.checks.networks import channel_attention, layer_parameters, residual_forward
 from course.checks.run_length import decoded_mask, hand_in, mask_runs
 from course.checks.training import bce_from_logits, break_even, cosine_rate, moving_average
-from course.checks.unet import overlap_count
+from course.checks.unet import double_conv_parameters, overlap_count, receptive_field, size_after
+from course.checks.unet_build import double_conv, encoder, up_block, whole_unet

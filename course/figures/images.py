@@ -1,11 +1,15 @@
 """Images in a grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from labkit.curves import new_figure
+from labkit.curves import BLUE, VERMILION, new_figure
+
+ERRORS = {"missed": BLUE, "extra": VERMILION, "true outline, where right": (1, 1, 1)}
+"""What the colors of an error map mean."""
 
 
 def image_grid(
@@ -14,6 +18,7 @@ def image_grid(
     labels: Sequence[str] | None = None,
     notes: Sequence[Sequence[str]] | None = None,
     width: float = 8.5,
+    legend: Mapping[str, tuple] | None = None,
 ) -> Figure:
     """Images in a grid without axes.
 
@@ -23,11 +28,15 @@ def image_grid(
         labels: left of each row.
         notes: text under each image.
         width: of the whole figure in inches.
+        legend: what the colors mean, such as `ERRORS`; above the images.
     """
     columns = max(len(row) for row in rows)
     side = width / columns
     line = 0.22 * bool(notes)
-    figure = new_figure(width, len(rows) * (side + line) + 0.3 * bool(titles))
+    figure = new_figure(width, len(rows) * (side + line) + 0.3 * bool(titles) + 0.3 * bool(legend))
+    if legend:
+        handles = [Patch(facecolor=color, edgecolor="0.5", label=name) for name, color in legend.items()]
+        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), fontsize=8)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for i, row in enumerate(rows):
         for j in range(columns):

@@ -1,0 +1,170 @@
+"""Checks of networks that students build: layers, values and gradients under the weights of the lab's network.
+
+A student's module may call its parts what it likes: weights are copied in the order in which the layers are called.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from course.checks.verdict import Check, Collected, call, expect
+
+LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
+Inputs = tuple[Tensor, ...]
+
+
+def build_check(
+    what: str,
+    remark: str,
+    arguments: tuple,
+    reference: Callable[[], nn.Module],
+    shapes: list[tuple],
+    mistakes: dict[str, Callable[[nn.Module], Callable]],
+) -> Check:
+    """The check of a class (or function) that is called with `arguments` and must give a network like `reference()`.
+
+    Args:
+        what: name of the exercise.
+        remark: what a right answer is told.
+        arguments: of the student's class.
+        reference: builds the lab's network.
+        shapes: for each forward pass the shapes of its inputs.
+        mistakes: advice -> what makes of the lab's network a forward pass with that mistake.
+    """
+
+    def collect(student: Callable, seed: int) -> Collected:
+        inputs, theirs = _drawn(shapes, seed), _with_weights(reference, seed)
+        net = call(student, *arguments, what=what)
+        expect(isinstance(net, nn.Module), f"{what}: an nn.Module is expected, found {type(net).__name__}")
+        own = not type(net).__module__.startswith("labkit.")
+        expect(own, f"{what}: that is the lab's own network; build yours from torch.nn")
+        layers, wanted = _layers(net.eval(), inputs[0], what), _layers(theirs, inputs[0], what)
+        arrays: Collected = {
+            "layers": np.array([_described(layer) for layer in layers], dtype=str),
+            "twice": np.array(len(set(layers)) < len(layers)),
+            "lost": np.array(len({*layers} - {*net.modules()})),
+            "spare": np.array(len([m for m in net.modules() if isinstance(m, LAYERS) and m not in layers])),
+        }
+        if arrays["layers"].tolist() == [_described(layer) for layer in wanted]:
+            for mine, other in zip(layers, wanted, strict=True):
+                mine.eval().load_state_dict(other.state_dict())
+            arrays |= _values(lambda *x: call(net, *x, what=f"{what} for {_sizes(x)}"), inputs, what)
+            arrays["gradients"] = _gradients(net, layers, inputs[0], what)
+        return arrays
+
+    def judge(arrays: Collected, seed: int) -> None:
+        """Layers first, then values, then gradients: each is told only when those before it are right."""
+        inputs, theirs = _drawn(shapes, seed), _with_weights(reference, seed)
+        order, layers = _layers(theirs, inputs[0], what), arrays["layers"].tolist()
+        expect(not arrays["twice"], f"{what}: one layer is called twice; each step needs a layer of its own")
+        wrong = _wrong_layers(layers, [_described(layer) for layer in order])
+        expect(not wrong, f"{what}: {wrong}")
+        lost = "parts in a plain list are not found by parameters(), so no optimizer trains them; use nn.ModuleList"
+        expect(arrays["lost"] == 0, f"{what}: {lost}")
+        expect(arrays["spare"] == 0, f"{what}: {arrays['spare']} layers with weights are never called")
+        right = _values(theirs, inputs, what)
+        found = {key: arrays[key] for key in arrays if key.startswith("output")}
+        if not _equal(found, right):
+            for advice, mistake in mistakes.items():
+                expect(not _equal(found, _values(mistake(theirs), inputs, what)), f"{what}: {advice}")
+        sizes = ", ".join("x".join(map(str, y.shape)) for y in found.values())
+        fits = {key: y.shape for key, y in found.items()} == {key: y.shape for key, y in right.items()}
+        expect(fits, f"{what} for {' and then '.join(map(_sizes, inputs))}: {sizes} come out; compare with the task")
+        between = "the layers are right, their values are not; what is done between the layers?"
+        expect(_equal(found, right), f"{what}: {between}")
+        dead = "values are right, gradients are not; is something detached, or computed under no_grad?"
+        same = np.allclose(arrays["gradients"], _gradients(theirs, order, inputs[0], what), rtol=0.02, atol=1e-6)
+        expect(same, f"{what}: {dead}")
+
+    return Check(what, remark, collect, judge)
+
+
+def _drawn(shapes: list[tuple], seed: int) -> list[Inputs]:
+    generator = torch.Generator().manual_seed(seed)
+    return [tuple(torch.randn(shape, generator=generator) for shape in one) for one in shapes]
+
+
+def _with_weights(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """The lab's network with weights that hide no mistake: scales, shifts and running averages are drawn, too."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build()
+        for norm in (module for module in net.modules() if isinstance(module, nn.BatchNorm2d)):
+            for values in (norm.weight, norm.running_var):
+                nn.init.uniform_(values, 0.5, 1.5)
+            for values in (norm.bias, norm.running_mean):
+                nn.init.normal_(values, std=0.3)
+    return net.eval()
+
+
+def _layers(net: nn.Module, inputs: Inputs, what: str) -> list[nn.Module]:
+    """The layers with weights that a forward pass calls, in this order; also those that are in no `modules()`."""
+    called: list[nn.Module] = []
+    hook = register_module_forward_hook(lambda module, *_: called.append(module))
+    try:
+        call(net, *(x.clone() for x in inputs), what=f"{what} for {_sizes(inputs)}")
+    finally:
+        hook.remove()
+    return [module for module in called if isinstance(module, LAYERS)]
+
+
+def _described(layer: nn.Module) -> str:
+    if isinstance(layer, nn.BatchNorm2d):
+        return f"batch norm of {layer.num_features} channels"
+    kind = "up-convolution" if isinstance(layer, nn.ConvTranspose2d) else "convolution"
+    sides = f"kernel {layer.kernel_size[0]}, stride {layer.stride[0]}, padding {layer.padding[0]}"
+    bias = "with" if layer.bias is not None else "without"
+    return f"{kind} of {layer.in_channels} to {layer.out_channels} channels, {sides}, {bias} bias"
+
+
+def _wrong_layers(found: list[str], wanted: list[str]) -> str:
+    """What is wrong with the layers that are called; empty when nothing is."""
+    if found == wanted:
+        return ""
+    if not any(layer.startswith("batch norm") for layer in found):
+        return "batch norm is missing after the convolutions"
+    if [layer.replace("padding 0", "padding 1") for layer in found[:1]] == wanted[:1] != found[:1]:
+        return "each 3 x 3 convolution loses two pixels a side; padding=1 keeps the size"
+    if [layer.replace("with bias", "without bias") for layer in found[:1]] == wanted[:1] != found[:1]:
+        return "a convolution before batch norm needs no bias (bias=False)"
+    pairs = enumerate(zip(found, wanted, strict=False), 1)
+    unfit = next((f"number {i} does not fit: {one}" for i, (one, other) in pairs if one != other), "the first fit")
+    number = {-1: "too few", 0: "the right number", 1: "too many"}[int(np.sign(len(found) - len(wanted)))]
+    return f"{len(found)} layers with weights are called, {number}; in the order of the calls, {unfit}"
+
+
+def _values(net: Callable, inputs: list[Inputs], what: str) -> Collected:
+    with torch.no_grad():
+        passes = [list(_tensors(net(*(x.clone() for x in one)), what)) for one in inputs]
+    return {f"output {i}.{j}": y.numpy().copy() for i, parts in enumerate(passes) for j, y in enumerate(parts)}
+
+
+def _tensors(outputs: object, what: str) -> Iterable[Tensor]:
+    if isinstance(outputs, list | tuple):
+        for part in outputs:
+            yield from _tensors(part, what)
+    else:
+        tensor = isinstance(outputs, Tensor)
+        expect(tensor, f"{what}: tensors should come out of the forward pass, found {type(outputs).__name__}")
+        yield outputs
+
+
+def _gradients(net: nn.Module, layers: list[nn.Module], inputs: Inputs, what: str) -> np.ndarray:
+    """Length of the gradient of each layer's weights."""
+    net.zero_grad()
+    loss = sum(y.square().mean() for y in _tensors(net(*(x.clone() for x in inputs)), what))
+    if loss.requires_grad:
+        loss.backward()
+    return np.array([0 if layer.weight.grad is None else layer.weight.grad.norm().item() for layer in layers])
+
+
+def _equal(a: Collected, b: Collected) -> bool:
+    same = a.keys() == b.keys() and all(a[key].shape == b[key].shape for key in a)
+    return same and all(np.allclose(a[key], b[key], rtol=1e-3, atol=1e-4) for key in a)
+
+
+def _sizes(inputs: Inputs) -> str:
+    return " and ".join("x".join(str(side) for side in x.shape) for x in inputs)
