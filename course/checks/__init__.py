@@ -1,9 +1,11 @@
 """Checks of the exercises, one module for each notebook."""
 
 from course.checks.analysis import best_threshold, bootstrap_interval, false_alarm, image_scores
-from course.checks.attention import attention_gate, mean_iou, split_by_group
+from course.checks.attention import attention_gate, gate_module, gate_parameters, gate_scores, gate_slope, hand_weights
+from course.checks.classes import mean_iou, split_by_group
 from course.checks.compression import int8_weights
 from course.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
+from course.checks.gates import gated_unet, repaired_gate, replaced_map
 from course.checks.measures import calibration_error, report_dices, two_means
 from course.checks.networks import (
     channel_attention,
