@@ -10,7 +10,8 @@ from course.figures.analysis import (
     threshold_curve,
 )
 from course.figures.architecture import architecture
-from course.figures.attention import gate_steps, gates_by_epoch, promise_and_truth, region_and_class
+from course.figures.attention import gate_steps, gates_by_epoch
+from course.figures.classes import promise_and_truth, region_and_class
 from course.figures.comparison import (
     chance_histogram,
     interval_plot,
