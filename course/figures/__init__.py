@@ -11,7 +11,7 @@ from course.figures.analysis import (
 )
 from course.figures.architecture import architecture
 from course.figures.attention import gate_steps, gates_by_epoch
-from course.figures.classes import promise_and_truth, region_and_class
+from course.figures.classes import class_panels, promise_and_truth, region_and_class
 from course.figures.comparison import (
     chance_histogram,
     interval_plot,

@@ -1,53 +1,76 @@
-"""Figures of notebook 07: region against class, and what two splits promise."""
+"""Figures of notebook 07: masks of several classes, region against class, and what two splits promise."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from labkit.curves import BLUE, COLORS, PURPLE, VERMILION, new_figure
+from course.figures.images import image_grid
+from labkit import painting
+from labkit.curves import BLUE, COLORS, VERMILION, new_figure
 
-CHANCE = (0.45, 0.45, 0.45)
+GRAY = "0.45"
 
 
-def region_and_class(history: pd.DataFrame, chance: float) -> Figure:
-    """Dice of the region and of the classes by epoch; share of the pixels found as pet that have the right class.
+def class_panels(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], classes: int) -> Figure:
+    """Images and masks in their class colors, with a legend of the colors.
 
     Args:
-        history: columns `epoch, region, classes, right_class`.
-        chance: share of right classes when always the more frequent class is predicted.
+        rows: as for `image_grid`.
+        titles: above each column.
+        classes: number of classes, background included.
     """
-    figure = new_figure(8.5, 3.0)
-    left, right = figure.subplots(1, 2)
-    for column, label, color, marker in (("region", "region", BLUE, "o"), ("classes", "classes", VERMILION, "s")):
-        left.plot(history["epoch"], history[column], marker=marker, ms=4, color=color, label=label)
-    left.set(xlabel="epoch", ylabel="validation Dice", ylim=(0, 1))
-    left.legend(loc="lower right", fontsize=9)
-    right.plot(history["epoch"], history["right_class"], marker="D", ms=4, color=PURPLE)
-    right.axhline(chance, color=CHANCE, ls="--", lw=1, label=f"always the same class: {chance:.2f}")
-    right.set(xlabel="epoch", ylabel="right class, where a pet was found", ylim=(0, 1))
-    right.legend(loc="lower right", fontsize=9)
-    for axes in (left, right):
-        axes.set_xticks(history["epoch"])
+    figure = image_grid(rows, titles=titles)
+    colors = painting.CLASS_COLORS[:classes] / 255
+    handles = [Patch(facecolor=color, edgecolor="0.5", label=f"{index}") for index, color in enumerate(colors)]
+    figure.legend(handles=handles, title="class", loc="outside right upper", fontsize=8, title_fontsize=8)
     return figure
 
 
-def promise_and_truth(scores: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Dice of each class under several splits, as grouped bars.
+def region_and_class(history: pd.DataFrame, everything: float, chance: float) -> Figure:
+    """Dice of the region, and the share of right classes among the found pixels, by epoch, with their baselines.
 
     Args:
-        scores: name of the split -> class -> Dice.
+        history: columns `epoch, region, right_class`.
+        everything: Dice of the region when every pixel is called foreground.
+        chance: share of right classes when always the most frequent class is said.
     """
     figure = new_figure(8.5, 3.0)
+    panels = (
+        ("region", "Dice of the region", BLUE, everything, "all pixels called foreground"),
+        ("right_class", "right class, of the pixels found", VERMILION, chance, "always the most frequent class"),
+    )
+    for axes, (column, label, color, baseline, name) in zip(figure.subplots(1, 2), panels, strict=True):
+        axes.plot(history["epoch"], history[column], marker="o", markersize=4, color=color)
+        axes.axhline(baseline, color=GRAY, linestyle="--", linewidth=1, label=f"{name}: {baseline:.2f}")
+        axes.set(xlabel="epoch", ylabel=label, ylim=(0, 1))
+        axes.set_xticks(history["epoch"])
+        axes.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def promise_and_truth(scores: pd.DataFrame) -> Figure:
+    """Dice of each class under several splits: a bar for the mean of the seeds, a dot for each seed.
+
+    Args:
+        scores: columns `split, seed`, and one for each class.
+    """
+    figure = new_figure(8.5, 3.2)
     axes = figure.subplots()
-    width = 0.8 / len(scores)
-    for i, (split, dice) in enumerate(scores.items()):
-        places = np.arange(len(dice)) + (i - (len(scores) - 1) / 2) * width
-        bars = axes.bar(places, list(dice.values()), width * 0.95, color=COLORS[i], label=split)
-        axes.bar_label(bars, [f"{value:.2f}" for value in dice.values()], fontsize=8, padding=2)
-    axes.set_xticks(range(len(dice)), list(dice))
-    axes.set(ylabel="test Dice, pooled", ylim=(0, 1.08))
+    classes = [name for name in scores.columns if name not in ("split", "seed")]
+    splits = list(scores.groupby("split", sort=False))
+    width = 0.8 / len(splits)
+    for number, (split, rows) in enumerate(splits):
+        places = np.arange(len(classes)) + (number - (len(splits) - 1) / 2) * width
+        means = rows[classes].mean()
+        axes.bar(places, means, width * 0.95, color=COLORS[number], alpha=0.6, label=split)
+        for place, name in zip(places, classes, strict=True):
+            axes.plot(np.full(len(rows), place), rows[name], "o", color="black", markersize=3)
+    axes.plot([], [], "o", color="black", markersize=3, label="one seed")
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set(ylabel="validation Dice, pooled", ylim=(0, 1.02))
     axes.grid(axis="x", visible=False)
-    figure.legend(loc="outside upper center", ncols=len(scores), fontsize=9)
+    figure.legend(loc="outside upper center", ncols=len(splits) + 1, fontsize=9)
     return figure
