@@ -24,7 +24,7 @@ def gate_steps(image: np.ndarray, panels: Mapping[str, np.ndarray]) -> Figure:
         shown = axes.imshow(values, cmap="gray", vmin=0, vmax=1)
         axes.set_title(title, fontsize=10)
     _bare(grid)
-    bar = figure.colorbar(shown, ax=grid[1:], orientation="horizontal", shrink=0.4, aspect=30, pad=0.04)
+    bar = figure.colorbar(shown, ax=list(grid), orientation="horizontal", shrink=0.4, aspect=30, pad=0.04)
     bar.set_label("value", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return figure

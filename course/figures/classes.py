@@ -23,6 +23,8 @@ def class_panels(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], cl
         classes: number of classes, background included.
     """
     figure = image_grid(rows, titles=titles)
+    tallness = max(image.shape[0] / image.shape[1] for row in rows for image in row)
+    figure.set_size_inches(8.5, 0.4 + len(rows) * (0.1 + 7.8 / len(titles) * tallness))
     colors = painting.CLASS_COLORS[:classes] / 255
     handles = [Patch(facecolor=color, edgecolor="0.5", label=f"{index}") for index, color in enumerate(colors)]
     figure.legend(handles=handles, title="class", loc="outside right upper", fontsize=8, title_fontsize=8)
@@ -52,14 +54,14 @@ def region_and_class(history: pd.DataFrame, everything: float, chance: float) ->
 
 
 def promise_and_truth(scores: pd.DataFrame) -> Figure:
-    """Dice of each class under several splits: a bar for the mean of the seeds, a dot for each seed.
+    """Dice of each class under several splits: a bar for the mean of the folds, a dot for each fold.
 
     Args:
-        scores: columns `split, seed`, and one for each class.
+        scores: columns `split, fold`, and one for each class.
     """
     figure = new_figure(8.5, 3.2)
     axes = figure.subplots()
-    classes = [name for name in scores.columns if name not in ("split", "seed")]
+    classes = [name for name in scores.columns if name not in ("split", "fold")]
     splits = list(scores.groupby("split", sort=False))
     width = 0.8 / len(splits)
     for number, (split, rows) in enumerate(splits):
@@ -68,7 +70,7 @@ def promise_and_truth(scores: pd.DataFrame) -> Figure:
         axes.bar(places, means, width * 0.95, color=COLORS[number], alpha=0.6, label=split)
         for place, name in zip(places, classes, strict=True):
             axes.plot(np.full(len(rows), place), rows[name], "o", color="black", markersize=3)
-    axes.plot([], [], "o", color="black", markersize=3, label="one seed")
+    axes.plot([], [], "o", color="black", markersize=3, label="one fold")
     axes.set_xticks(range(len(classes)), classes)
     axes.set(ylabel="validation Dice, pooled", ylim=(0, 1.02))
     axes.grid(axis="x", visible=False)

@@ -29,8 +29,8 @@ def test_each_curve_has_its_baseline():
     assert [left.lines[1].get_ydata()[0], right.lines[1].get_ydata()[0]] == [0.46, 0.65]
 
 
-def test_every_seed_is_a_dot():
-    table = pd.DataFrame({"split": ["a", "a", "b"], "seed": [0, 1, 0], "cell": [0.2, 0.4, 0.9]})
+def test_every_fold_is_a_dot():
+    table = pd.DataFrame({"split": ["a", "a", "b"], "fold": [0, 1, 0], "cell": [0.2, 0.4, 0.9]})
     axes = figures.promise_and_truth(table).axes[0]
     assert np.allclose([bar.get_height() for bar in axes.patches], [0.3, 0.9])
     assert sorted(value for line in axes.lines for value in line.get_ydata()) == [0.2, 0.4, 0.9]
