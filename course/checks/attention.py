@@ -1,7 +1,6 @@
-"""Checks of the exercises in notebook 06: an attention gate, mean IoU, a split of whole groups."""
+"""Checks of notebook 06: weights by hand, the gate in stages, the gated UNet, the printed gate, gates replaced."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,38 +8,151 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course.checks.verdict import as_array, call, expect, passed
-from labkit import metrics
-from labkit.models import AttentionGate
+from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
+from labkit.models import AttentionGate, count_parameters
+
+# --- predictions
 
 
-def attention_gate(answer: Callable[[Tensor, Tensor, nn.Module, nn.Module, nn.Module], Tensor]) -> None:
-    """`answer(x, g, w_x, w_g, psi)`: the skip `[B, C, H, W]` weighted by the paper's gate; the layers are given."""
-    what = "attention_gate"
-    for seed, (channels, gating, height, width) in enumerate(((4, 6, 8, 12), (3, 5, 9, 7))):
+def _sigmoid(*scores: float) -> np.ndarray:
+    return torch.sigmoid(torch.tensor(scores, dtype=torch.float64)).numpy()
+
+
+def _judge_hand_weights(arrays: Collected, seed: int) -> None:
+    mistakes = {
+        "those are the scores; a sigmoid follows": np.array([-3.0, -3.0, 7.0]),
+        "13 is subtracted before the sigmoid": _sigmoid(10, 10, 20),
+        "edge and pet are added before they are multiplied by 10": _sigmoid(-13, -13, -3),
+        "the order is edge alone, pet alone, both": _sigmoid(7, -3, -3),
+    }
+    otherwise = "put the sum of the two votes, 1 or 2, into the formula of psi, then take the sigmoid"
+    name_mistake("hand_weights", arrays["weights"], _sigmoid(-3, -3, 7), mistakes, otherwise, tolerance=0.02)
+
+
+hand_weights = Check(
+    "hand_weights",
+    "neither alone opens the gate",
+    lambda student, seed: {"weights": numbers(student, "hand_weights", (3,))},
+    _judge_hand_weights,
+)
+
+
+def _judge_gate_slope(arrays: Collected, seed: int) -> None:
+    (open_at_2,) = _sigmoid(2)
+    through_map = 2 * open_at_2 * (1 - open_at_2)
+    mistakes = {
+        "that is the first way alone, with the weight held fixed; the weight depends on x, too": open_at_2,
+        "that is the second way alone, through the weight; x is also multiplied by it": through_map,
+        "that is the slope of the sigmoid; use the product rule on x times the sigmoid": through_map / 2,
+        "that is the value of the gated skip; its slope is asked for": 2 * open_at_2,
+    }
+    otherwise = "use the product rule: the weight, plus x times the slope of the weight"
+    name_mistake("gate_slope", arrays["slope"], open_at_2 + through_map, mistakes, otherwise, tolerance=0.006)
+
+
+gate_slope = Check(
+    "gate_slope",
+    "two ways, which add up",
+    lambda student, seed: {"slope": numbers(student, "gate_slope", ())},
+    _judge_gate_slope,
+)
+
+# --- the size of a gate
+
+SIZES = ((64, 128), (512, 1024), (6, 10))
+
+
+def _collect_gate_parameters(student: Callable, seed: int) -> Collected:
+    what = "gate_parameters"
+    return {"counts": np.array([numbers(call(student, *pair, what=what), what, ()) for pair in SIZES])}
+
+
+def _judge_gate_parameters(arrays: Collected, seed: int) -> None:
+    skip, gating = np.array(SIZES).T
+    hidden = skip // 2
+    right = [count_parameters(AttentionGate(*pair)) for pair in SIZES]
+    mistakes = {
+        "W_x has no bias, since W_g has one and the two are added": right + hidden,
+        "W_x is a 2 x 2 convolution: four weights for each pair of channels": right - 3 * skip * hidden,
+        "the bias of W_g is missing": right - hidden,
+        "the bias of psi is missing": right - np.ones(3),
+        "both biases are missing": right - hidden - 1,
+        "psi has one output channel": right + hidden * (hidden - 1) + hidden - 1,
+        "W_g is a 1 x 1 convolution": right + 3 * gating * hidden,
+    }
+    otherwise = (
+        "add up W_x (2 x 2), W_g (1 x 1, bias) and psi (1 x 1, bias, one output), with skip // 2 hidden channels"
+    )
+    name_mistake("gate_parameters", arrays["counts"], right, mistakes, otherwise, tolerance=0.5)
+
+
+gate_parameters = Check(
+    "gate_parameters", "three convolutions, two biases", _collect_gate_parameters, _judge_gate_parameters
+)
+
+# --- the gate, in stages
+
+SHAPES = ((4, 6, 8, 12), (5, 7, 9, 7))
+"""Channels of skip and signal, height, width: an even and an odd size."""
+
+
+def _gates(seed: int) -> list[tuple[AttentionGate, Tensor, Tensor]]:
+    drawn = []
+    for number, (channels, gating, height, width) in enumerate(SHAPES):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(2 * seed + number)
             gate = AttentionGate(channels, gating)
             gate.score.weight.data *= 6  # so that the map is far from flat and every mistake shows
             x, g = torch.randn(2, channels, height, width), torch.randn(2, gating, height // 2, width // 2)
-        layers = gate.of_skip, gate.of_gating, gate.score
-        with torch.no_grad():
-            right = x * gate(x, g)
-            given = as_array(call(answer, x.clone(), g.clone(), *layers, what=what), what)
-            wrong = _wrong_gates(x, g, *layers)
-        for advice, tensor in wrong.items():
-            same = given.shape == tuple(tensor.shape) and np.allclose(given, tensor.numpy(), atol=1e-5)
-            expect(not same, f"{what}: {advice}")
-        expect(
-            given.shape == tuple(right.shape),
-            f"{what}: the weighted skip has the shape of x, {list(right.shape)}; found {list(given.shape)}",
-        )
-        difference = np.abs(given - right.numpy()).max()
-        expect(
-            difference < 1e-5,
-            f"{what}: found other values than x times the map (largest difference {difference:.2g})",
-        )
-    passed(what, "added, cut by ReLU, one channel, sigmoid, enlarged, multiplied; odd sides too")
+        drawn.append((gate, x, g))
+    return drawn
+
+
+def _collecting(what: str) -> Callable[[Callable, int], Collected]:
+    """Calls an answer on skip, signal and the three layers of two gates."""
+
+    def collect(student: Callable, seed: int) -> Collected:
+        found = {}
+        for number, (gate, x, g) in enumerate(_gates(seed)):
+            layers = gate.of_skip, gate.of_gating, gate.score
+            with torch.no_grad():
+                found[str(number)] = as_array(call(student, x.clone(), g.clone(), *layers, what=what), what)
+        return found
+
+    return collect
+
+
+@torch.no_grad()
+def _judge_scores(arrays: Collected, seed: int) -> None:
+    for number, (gate, x, g) in enumerate(_gates(seed)):
+        w_x, w_g, psi = gate.of_skip, gate.of_gating, gate.score
+        mistakes = {
+            "the gating signal g is not used": psi(F.relu(w_x(x))),
+            "w_x(x) is not used: the score must depend on the skip too": psi(F.relu(w_g(g))),
+            "the ReLU between the sum and psi is missing": psi(w_x(x) + w_g(g)),
+            "the ReLU comes after the sum, not before it on both parts": psi(F.relu(w_x(x)) + F.relu(w_g(g))),
+            "the two parts are multiplied; the paper's gate is additive": psi(F.relu(w_x(x) * w_g(g))),
+            "the sigmoid belongs to the next stage": psi(F.relu(w_x(x) + w_g(g))).sigmoid(),
+            "psi is missing: one channel is asked for": F.relu(w_x(x) + w_g(g)),
+        }
+        _compare("gate_scores", arrays[str(number)], psi(F.relu(w_x(x) + w_g(g))), mistakes)
+
+
+def _compare(what: str, found: np.ndarray, right: Tensor, mistakes: dict[str, Tensor]) -> None:
+    expect(found.dtype.kind in "biuf", f"{what}: a tensor is expected")
+    shape = f"found shape {[*found.shape]}; print the shape after each step"
+    otherwise = "other values come out, although the shape is right" if found.shape == right.shape else shape
+    name_mistake(what, found, right.numpy(), {k: v.numpy() for k, v in mistakes.items()}, otherwise, tolerance=1e-5)
+
+
+gate_scores = Check("gate_scores", "one score for each place", _collecting("gate_scores"), _judge_scores)
+
+
+@torch.no_grad()
+def _judge_attention_gate(arrays: Collected, seed: int) -> None:
+    for number, (gate, x, g) in enumerate(_gates(seed)):
+        mistakes = _wrong_gates(x, g, gate.of_skip, gate.of_gating, gate.score)
+        _compare("attention_gate", arrays[str(number)], x * gate(x, g), mistakes)
 
 
 def _wrong_gates(x: Tensor, g: Tensor, w_x: nn.Module, w_g: nn.Module, psi: nn.Module) -> dict[str, Tensor]:
@@ -50,134 +162,73 @@ def _wrong_gates(x: Tensor, g: Tensor, w_x: nn.Module, w_g: nn.Module, psi: nn.M
     def enlarged(small: Tensor, mode: str = "bilinear", **more: Any) -> Tensor:
         return F.interpolate(small, size=size, mode=mode, **more)
 
-    hidden = F.relu(of_x + of_g)
-    weights = enlarged(psi(hidden).sigmoid())
-    aligned = enlarged(psi(hidden).sigmoid(), align_corners=True)
+    scores = psi(F.relu(of_x + of_g))
+    weights = enlarged(scores.sigmoid())
+    aligned = enlarged(scores.sigmoid(), align_corners=True)
     return {
         "that is the map alone; the gate multiplies the skip by it": weights,
         "that is the map alone, for each channel; the gate multiplies the skip by it": weights.expand_as(x),
         "the gating signal g is not used, as in the printed gate": x * enlarged(psi(F.relu(of_x)).sigmoid()),
-        "w_x(x) is not used: the map must depend on the skip too": x * enlarged(psi(F.relu(of_g)).sigmoid()),
         "the ReLU between the sum and psi is missing": x * enlarged(psi(of_x + of_g).sigmoid()),
-        "the ReLU comes after the sum, not before it on both parts": x
-        * enlarged(psi(F.relu(of_x) + F.relu(of_g)).sigmoid()),
-        "the two parts are multiplied; the paper's gate is additive": x * enlarged(psi(F.relu(of_x * of_g)).sigmoid()),
-        "the sigmoid is missing: a weight lies between 0 and 1": x * enlarged(psi(hidden)),
-        "there is a ReLU in place of the sigmoid": x * enlarged(psi(hidden).relu()),
-        "the scores were enlarged before the sigmoid; the gate enlarges the map": x * enlarged(psi(hidden)).sigmoid(),
-        "the map was enlarged by nearest neighbor; use mode='bilinear'": x * enlarged(psi(hidden).sigmoid(), "nearest"),
+        "the sigmoid is missing: a weight lies between 0 and 1": x * enlarged(scores),
+        "there is a ReLU in place of the sigmoid": x * enlarged(scores.relu()),
+        "the scores were enlarged before the sigmoid; the gate enlarges the map": x * enlarged(scores).sigmoid(),
+        "the map was enlarged by nearest neighbor; use mode='bilinear'": x * enlarged(scores.sigmoid(), "nearest"),
         "the map was enlarged with align_corners=True, which shifts it; leave that out": x * aligned,
         "the weighted skip was added to the skip; the gate only multiplies": x + x * weights,
         "1 minus the map was used": x * (1 - weights),
     }
 
 
-def mean_iou(answer: Callable[[np.ndarray], float]) -> None:
-    """`answer(confusion)`: mean IoU of the classes that occur, of `int [C, C]`, rows true, columns predicted."""
-    what = "mean_iou"
-    tables = [
-        [[50, 3, 7], [4, 20, 1], [10, 2, 6]],
-        [[900, 30], [25, 45]],
-        [[70, 0, 5, 4], [0, 0, 0, 0], [6, 0, 12, 1], [2, 0, 3, 8]],  # the second class does not occur
-        [[40, 2, 1], [3, 9, 4], [0, 0, 0]],  # the third is in no image, but was predicted
-    ]
-    for table in tables:
-        confusion = np.array(table, dtype=np.int64)
-        right = metrics.mean_iou(torch.from_numpy(confusion))
-        given = as_array(call(answer, confusion.copy(), what=what), what)
-        expect(given.size == 1, f"{what}: one number is asked for, the mean; found shape {given.shape}")
-        value = float(given.reshape(()))
+attention_gate = Check(
+    "attention_gate",
+    "sigmoid, enlarged, multiplied; odd sides too",
+    _collecting("attention_gate"),
+    _judge_attention_gate,
+)
+
+
+def made(student: Callable, what: str, *arguments: Any) -> nn.Module:
+    """What a student's class makes of the arguments; a WrongAnswer where it is no module."""
+    module = call(student, *arguments, what=what)
+    expect(isinstance(module, nn.Module), f"{what}: a subclass of nn.Module is expected, found {type(module).__name__}")
+    return module
+
+
+def copy_in_order(source: nn.Module, module: nn.Module, what: str) -> None:
+    """The weights of `source` into `module`, each into the first free one of its shape, whatever it is called."""
+    free = [p for entries in (module.parameters(), module.buffers()) for p in entries]
+    for name, value in [*source.named_parameters(), *source.named_buffers()]:
+        index = next((i for i, place in enumerate(free) if place.shape == value.shape), None)
         expect(
-            not math.isnan(value),
-            f"{what}: not a number came out; a class in neither truth nor prediction is 0 / 0 and must be left out",
+            index is not None,
+            f"{what}: no weight of shape {[*value.shape]} is left for {name!r}; are all layers there?",
         )
-        for advice, number in _wrong_means(confusion).items():
-            differs = not math.isclose(number, right, abs_tol=1e-6)
-            expect(not (differs and math.isclose(value, number, abs_tol=1e-6)), f"{what}: {advice}")
-        expect(math.isclose(value, right, abs_tol=1e-5), f"{what}: {right:.4f} is right for {table}, found {value:.4f}")
-    passed(what, "background included, classes that do not occur left out")
+        free.pop(index).data.copy_(value)
+    shapes = [[*place.shape] for place in free]
+    expect(not free, f"{what}: there are weights too many, of shapes {shapes}; is a bias there that should not be?")
 
 
-def _wrong_means(confusion: np.ndarray) -> dict[str, float]:
-    both, true, predicted = (part.astype(float) for part in (confusion.diagonal(), confusion.sum(1), confusion.sum(0)))
-    union = true + predicted - both
-    occurs = union > 0
-
-    def mean(top: np.ndarray, below: np.ndarray, where: np.ndarray = occurs) -> float:
-        return float(np.mean(top[where] / np.maximum(below[where], 1)))
-
-    ious = np.where(occurs, both / np.maximum(union, 1), 0)
-    foreground = occurs & (np.arange(len(both)) > 0)
-    return {
-        "that is mean Dice; IoU divides by the union": mean(2 * both, true + predicted),
-        "the intersection is in both sums; subtract it once for the union": mean(both, true + predicted),
-        "you divided by the row alone: that is mean recall; false positives belong in the denominator too": mean(
-            both, true
-        ),
-        "you divided by the column alone: that is mean precision; missed pixels belong in the denominator too": mean(
-            both, predicted
-        ),
-        "that is pixel accuracy, which weights classes by their pixels": float(both.sum() / confusion.sum()),
-        "all classes were pooled into one IoU; take each class's and then the mean": float(both.sum() / union.sum()),
-        "a class that does not occur counted as 0; leave it out of the mean": float(ious.mean()),
-        "a class that does not occur counted as 1; leave it out of the mean": float(np.where(occurs, ious, 1).mean()),
-        "a class that is in no image but was predicted has the IoU 0": mean(both, union, true > 0),
-        "the background is left out; in mIoU it counts like the other classes": mean(both, union, foreground),
-        "the classes were weighted by their pixels; in the mean each counts the same": float(
-            (ious * true).sum() / true.sum()
-        ),
-    }
+def _collect_module(student: Callable, seed: int) -> Collected:
+    what, found = "gate_module", {}
+    for number, (gate, x, g) in enumerate(_gates(seed)):
+        module = made(student, what, *SHAPES[number][:2])
+        copy_in_order(gate, module, what)
+        out = call(module, x, g, what=what)
+        expect(isinstance(out, Tensor) and out.requires_grad, f"{what}: the map must carry a gradient; found none")
+        out.sum().backward()
+        found[f"{number} silent"] = np.array([n for n, p in module.named_parameters() if p.grad is None], dtype=str)
+        found[str(number)] = as_array(out, what)
+    return found
 
 
-def split_by_group(answer: Callable[[Sequence[str], float], tuple[Sequence[int], Sequence[int]]]) -> None:
-    """`answer(groups, test_share)`: indices for training and test; the test gets whole groups, any of them."""
-    what = "split_by_group"
-    cases = [
-        (["A"] * 4 + ["B"] * 4 + ["C"] * 4 + ["D"] * 4 + ["E"] * 4, 0.4),
-        (["s1", "s2", "s3", "s4"] * 5, 0.25),  # not in order: cutting the list is wrong
-        (["big"] * 12 + ["p"] * 2 + ["q"] * 3 + ["r"] * 1 + ["t"] * 2 + ["u"] * 2, 0.5),
-        (["A", "B", "B", "C", "A", "C", "C", "B"], 0.1),
-    ]
-    for groups, share in cases:
-        given = call(answer, list(groups), share, what=what)
-        expect(given is not None, f"{what}: nothing came back; does the function end in `return train, test`?")
-        pair = isinstance(given, tuple | list) and len(given) == 2
-        expect(pair, f"{what}: return two lists of indices, train and test")
-        train, test = (_indices(part, groups, what) for part in given)
-        _judge_split(what, groups, share, train, test)
-    passed(what, "no group is in both parts")
+@torch.no_grad()
+def _judge_module(arrays: Collected, seed: int) -> None:
+    for number, (gate, x, g) in enumerate(_gates(seed)):
+        silent = arrays[f"{number} silent"].tolist()
+        expect(not silent, f"gate_module: no gradient reaches {', '.join(silent)}; is the layer called in forward?")
+        mistakes = {"the module returns the map; the network multiplies by it": x * gate(x, g)}
+        _compare("gate_module", arrays[str(number)], gate(x, g), mistakes)
 
 
-def _indices(part: Any, groups: Sequence[str], what: str) -> list[int]:
-    values = as_array(list(part), what)
-    advice = "return indices (0, 1, ...), not the groups' names"
-    expect(values.size == 0 or values.dtype.kind in "iub", f"{what}: {advice}")
-    if values.dtype.kind == "b":  # a mask is accepted too
-        expect(len(values) == len(groups), f"{what}: a mask needs a value for each image")
-        values = np.flatnonzero(values)
-    expect(values.size == 0 or (values.min() >= 0 and values.max() < len(groups)), f"{what}: an index is out of range")
-    return values.tolist()
-
-
-def _judge_split(what: str, groups: Sequence[str], share: float, train: list[int], test: list[int]) -> None:
-    expect(not set(train) & set(test), f"{what}: an image is in training and test")
-    expect(len(set(train)) == len(train) and len(set(test)) == len(test), f"{what}: an image is there twice")
-    lost = len(groups) - len(train) - len(test)
-    expect(lost == 0, f"{what}: {lost} of the {len(groups)} images are in neither part")
-    of_train, of_test = ({groups[i] for i in part} for part in (train, test))
-    both = sorted(of_train & of_test)
-    if both:
-        inside = len(both) > 1 and set(both) == set(groups)
-        name = "every group" if inside else f"group {both[0]!r}"
-        kind = ": that is a split inside the groups" if inside else ""
-        expect(False, f"{what}: {name} is in both parts{kind}; assign whole groups")
-    expect(test != [], f"{what}: the test is empty for a share of {share}; it gets at least one group")
-    number = len(set(groups))
-    right = max(1, round(share * number))
-    turned = len(of_train) == right != len(of_test)
-    expect(not turned, f"{what}: training and test are swapped; return train first")
-    expect(
-        len(of_test) == right,
-        f"{what}: {share} of {number} groups are {right} for the test, found {len(of_test)}; the share is of the "
-        "groups, not of the images",
-    )
+gate_module = Check("gate_module", "equal to the lab's under copied weights", _collect_module, _judge_module)

@@ -10,8 +10,9 @@ from course.figures.analysis import (
     threshold_curve,
 )
 from course.figures.architecture import architecture
-from course.figures.attention import gate_steps, gates_by_epoch, promise_and_truth, region_and_class
+from course.figures.attention import gate_steps, gates_by_epoch
 from course.figures.claims import arm_curves, coverage, forest, run_strip
+from course.figures.classes import class_panels, promise_and_truth, region_and_class
 from course.figures.comparison import (
     chance_histogram,
     interval_plot,

@@ -1,13 +1,120 @@
-"""The checks of notebook 06 accept right answers however written and name the usual wrong ones."""
+"""The checks of notebook 06 accept right answers however written, name the usual wrong ones, and bear nonsense."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from course import checks
 from course.checks.verdict import WrongAnswer
-from labkit.metrics import class_counts, iou_score
+from labkit.models import AttentionGate, AttentionUNet, UNet
+from labkit.models.blocks import join
+
+EXERCISES = (
+    *("hand_weights", "gate_slope", "gate_parameters", "gate_scores", "attention_gate", "gate_module"),
+    *("gated_unet", "repaired_gate", "replaced_map"),
+)
+
+
+def refuse(check, answer, advice, seed=0):
+    with pytest.raises(WrongAnswer, match=advice):
+        check(answer, seed)
+
+
+def failing(*arguments):
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize("answer", [None, ..., "text", failing, lambda *_: None, lambda *_: torch.zeros(2, 3, 4)])
+def test_nonsense_gets_a_sentence(name, answer):
+    refuse(getattr(checks, name), answer, f"^{name}.*[a-z]")
+
+
+# --- predictions and sizes
+
+
+def test_predictions():
+    for right in ((0.05, 0.05, 1.0), [0.047, 0.047, 0.999], torch.tensor([0.05, 0.05, 1.0])):
+        checks.hand_weights(right)
+    refuse(checks.hand_weights, (-3, -3, 7), "a sigmoid follows")
+    refuse(checks.hand_weights, (1, 1, 1), "13 is subtracted")
+    refuse(checks.hand_weights, (0.0, 0.0, 0.05), "before they are multiplied")
+    refuse(checks.hand_weights, (0.999, 0.05, 0.05), "the order")
+    refuse(checks.hand_weights, 0.5, "numbers of shape")
+    for right in (1.09, 1.0908, torch.tensor(1.0908)):
+        checks.gate_slope(right)
+    refuse(checks.gate_slope, 0.881, "first way alone")
+    refuse(checks.gate_slope, 0.21, "second way alone")
+    refuse(checks.gate_slope, 0.105, "product rule")
+    refuse(checks.gate_slope, 1.76, "value of the gated skip")
+
+
+def layered(skip, gating):
+    hidden = skip // 2
+    layers = nn.Conv2d(skip, hidden, 2, bias=False), nn.Conv2d(gating, hidden, 1), nn.Conv2d(hidden, 1, 1)
+    return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [layered, lambda c, d: 2 * c**2 + d * c // 2 + c + 1, lambda c, d: torch.tensor(c // 2 * (4 * c + d + 2) + 1)],
+)
+def test_right_numbers_of_parameters_pass(answer):
+    checks.gate_parameters(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (lambda c, d: c // 2 * (4 * c + d + 3) + 1, "W_x has no bias"),
+        (lambda c, d: c // 2 * (c + d + 2) + 1, "four weights"),
+        (lambda c, d: c // 2 * (4 * c + d + 1) + 1, "bias of W_g"),
+        (lambda c, d: c // 2 * (4 * c + d + 2), "bias of psi"),
+        (lambda c, d: c // 2 * (4 * c + d + 1), "both biases"),
+        (lambda c, d: c // 2 * (4 * c + 4 * d + 2) + 1, "W_g is a 1 x 1"),
+        (lambda c, d: c // 2 * (4 * c + d + 1 + c // 2 + 1), "one output channel"),
+        (lambda c, d: c + d, "add up"),
+    ],
+)
+def test_wrong_numbers_of_parameters_are_named(answer, advice):
+    refuse(checks.gate_parameters, answer, advice)
+
+
+# --- the gate in stages
+
+
+def scores(x, g, w_x, w_g, psi):
+    return psi(F.relu(w_x(x) + w_g(g)))
+
+
+def scores_by_einsum(x, g, w_x, w_g, psi):
+    tiles = x.unfold(2, 2, 2).unfold(3, 2, 2)  # the strided convolution is a sum over 2 x 2 tiles
+    hidden = (torch.einsum("bchwij,ocij->bohw", tiles, w_x.weight) + w_g(g)).clamp(min=0)
+    return torch.einsum("bchw,c->bhw", hidden, psi.weight[0, :, 0, 0])[:, None] + psi.bias
+
+
+@pytest.mark.parametrize("answer", [scores, scores_by_einsum, lambda *a: scores(*a).numpy()])
+def test_right_scores_pass(answer):
+    checks.gate_scores(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (lambda x, g, a, b, p: p(F.relu(a(x))), "g is not used"),
+        (lambda x, g, a, b, p: p(F.relu(b(g))), "the skip too"),
+        (lambda x, g, a, b, p: p(a(x) + b(g)), "the ReLU between"),
+        (lambda x, g, a, b, p: p(F.relu(a(x)) + F.relu(b(g))), "after the sum, not before"),
+        (lambda x, g, a, b, p: p(F.relu(a(x) * b(g))), "is additive"),
+        (lambda *a: scores(*a).sigmoid(), "next stage"),
+        (lambda x, g, a, b, p: F.relu(a(x) + b(g)), "psi is missing"),
+        (lambda *a: 2 * scores(*a), "other values"),
+        (lambda x, g, a, b, p: a(g), "RuntimeError"),
+    ],
+)
+def test_wrong_scores_are_named(answer, advice):
+    refuse(checks.gate_scores, answer, advice)
 
 
 def resized(small, x, **more):
@@ -15,215 +122,253 @@ def resized(small, x, **more):
 
 
 def gate(x, g, w_x, w_g, psi):
-    return x * resized(psi(F.relu(w_x(x) + w_g(g))).sigmoid(), x)
+    return x * resized(scores(x, g, w_x, w_g, psi).sigmoid(), x)
 
 
-def gate_by_einsum(x, g, w_x, w_g, psi):
-    tiles = x.unfold(2, 2, 2).unfold(3, 2, 2)  # the strided convolution is a sum over 2 x 2 tiles
-    of_x = torch.einsum("bchwij,ocij->bohw", tiles, w_x.weight)
-    hidden = (of_x + w_g(g)).clamp(min=0)
-    scores = torch.einsum("bchw,c->bhw", hidden, psi.weight[0, :, 0, 0]) + psi.bias
-    weights = 1 / (1 + (-scores[:, None]).exp())
+def gate_by_channel(x, g, w_x, w_g, psi):
+    weights = 1 / (1 + (-scores_by_einsum(x, g, w_x, w_g, psi)).exp())
     return torch.cat([x[:, [c]] * resized(weights, x) for c in range(x.shape[1])], dim=1)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [gate, gate_by_einsum, lambda *a: gate(*a).numpy(), lambda *a: gate(*a).double()],
-    ids=["torch", "einsum", "array", "float64"],
-)
+@pytest.mark.parametrize("answer", [gate, gate_by_channel, lambda *a: gate(*a).numpy(), lambda *a: gate(*a).double()])
 def test_right_gates_pass(answer, capsys):
     checks.attention_gate(answer)
     assert "✓ attention_gate" in capsys.readouterr().out
 
 
+def doubled(*a):
+    return a[0] * F.interpolate(scores(*a).sigmoid(), scale_factor=2, mode="bilinear")
+
+
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
-        (lambda x, g, a, b, p: resized(p(F.relu(a(x) + b(g))).sigmoid(), x), "the map alone; the gate multiplies"),
+        (lambda *a: resized(scores(*a).sigmoid(), a[0]), "the map alone; the gate multiplies"),
         (lambda x, g, a, b, p: x * resized(p(F.relu(a(x))).sigmoid(), x), "g is not used"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(b(g))).sigmoid(), x), "w_x\\(x\\) is not used"),
         (lambda x, g, a, b, p: x * resized(p(a(x) + b(g)).sigmoid(), x), "the ReLU between"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x)) + F.relu(b(g))).sigmoid(), x), "after the sum, not before"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) * b(g))).sigmoid(), x), "is additive"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))), x), "the sigmoid is missing"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))).relu(), x), "in place of the sigmoid"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))), x).sigmoid(), "enlarged before the sigmoid"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))).sigmoid(), x, mode="nearest"), "nearest neighbor"),
-        (lambda x, g, a, b, p: x * resized(p(F.relu(a(x) + b(g))).sigmoid(), x, align_corners=True), "align_corners"),
+        (lambda *a: a[0] * resized(scores(*a), a[0]), "the sigmoid is missing"),
+        (lambda *a: a[0] * resized(scores(*a).relu(), a[0]), "in place of the sigmoid"),
+        (lambda *a: a[0] * resized(scores(*a), a[0]).sigmoid(), "enlarged before the sigmoid"),
+        (lambda *a: a[0] * resized(scores(*a).sigmoid(), a[0], mode="nearest"), "nearest neighbor"),
+        (lambda *a: a[0] * resized(scores(*a).sigmoid(), a[0], align_corners=True), "align_corners"),
         (lambda *a: a[0] + gate(*a), "added to the skip"),
         (lambda *a: a[0] - gate(*a), "1 minus the map"),
-        (lambda x, g, a, b, p: x * (p(F.relu(a(x) + b(g))).sigmoid()), "RuntimeError"),
-        (lambda *a: gate(*a)[:, :1], "has the shape of x"),
+        (lambda *a: a[0] * scores(*a).sigmoid(), "RuntimeError"),
+        (doubled, "RuntimeError"),  # odd sides
+        (lambda *a: gate(*a)[:, :1], "found shape"),
         (lambda *a: 2 * gate(*a), "other values"),
-        (lambda *a: None, "return"),
     ],
 )
 def test_wrong_gates_are_named(answer, advice):
-    with pytest.raises(WrongAnswer, match=advice):
-        checks.attention_gate(answer)
+    refuse(checks.attention_gate, answer, advice)
 
 
-def test_a_map_that_is_only_doubled_fails_on_odd_sides():
-    def doubled(x, g, w_x, w_g, psi):
-        return x * F.interpolate(psi(F.relu(w_x(x) + w_g(g))).sigmoid(), scale_factor=2, mode="bilinear")
+class OtherOrder(nn.Module):
+    """A gate whose layers have other names and another order."""
 
-    with pytest.raises(WrongAnswer, match="RuntimeError"):
-        checks.attention_gate(doubled)
+    def __init__(self, skip, gating, bias=False, relu=True):
+        super().__init__()
+        hidden = skip // 2
+        self.psi, self.w_g = nn.Conv2d(hidden, 1, 1), nn.Conv2d(gating, hidden, 1)
+        self.w_x, self.relu = nn.Conv2d(skip, hidden, 2, stride=2, bias=bias), relu
 
-
-def parts(confusion):
-    confusion = np.asarray(confusion, dtype=float)
-    return np.diag(confusion), confusion.sum(1), confusion.sum(0)
-
-
-def looped(confusion):
-    scores = []
-    for c in range(len(confusion)):
-        union = sum(confusion[c]) + sum(row[c] for row in confusion) - confusion[c][c]
-        if union > 0:
-            scores.append(confusion[c][c] / union)
-    return sum(scores) / len(scores)
+    def forward(self, x, g):
+        total = self.w_x(x) + self.w_g(g)
+        return resized(self.psi(total.relu() if self.relu else total).sigmoid(), x)
 
 
-def at_once(confusion):
-    both, true, predicted = parts(confusion)
-    with np.errstate(invalid="ignore"):
-        return np.nanmean(both / (true + predicted - both))
+class Weighting(AttentionGate):
+    def forward(self, skip, gating):
+        return skip * super().forward(skip, gating)
 
 
-def of_tensors(confusion):
-    counts = class_counts(torch.as_tensor(confusion))
-    return iou_score(counts)[counts[:, 1:].sum(1) > 0].mean()
+class Deaf(AttentionGate):
+    def forward(self, skip, gating):
+        return resized(self.score(F.relu(self.of_skip(skip))).sigmoid(), skip)
 
 
-@pytest.mark.parametrize("answer", [looped, at_once, of_tensors])
-def test_right_means_pass(answer, capsys):
-    checks.mean_iou(answer)
-    assert "✓ mean_iou" in capsys.readouterr().out
+class Detached(AttentionGate):
+    def forward(self, skip, gating):
+        return super().forward(skip, gating).detach()
 
 
-def mean(top, below):
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nanmean(top / below)
-
-
-def unguarded(confusion):
-    both, true, predicted = parts(confusion)
-    with np.errstate(invalid="ignore"):
-        return np.mean(both / (true + predicted - both))
-
-
-def with_absent(value):
-    def answer(confusion):
-        both, true, predicted = parts(confusion)
-        union = true + predicted - both
-        return np.mean([b / u if u else value for b, u in zip(both, union, strict=True)])
-
-    return answer
-
-
-def of_true_classes(confusion):
-    both, true, predicted = parts(confusion)
-    kept = true > 0
-    return np.mean(both[kept] / (true + predicted - both)[kept])
+@pytest.mark.parametrize("answer", [AttentionGate, OtherOrder, lambda c, d: OtherOrder(skip=c, gating=d)])
+def test_right_modules_pass(answer):
+    checks.gate_module(answer)
 
 
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
-        (lambda c: mean(2 * parts(c)[0], parts(c)[1] + parts(c)[2]), "mean Dice"),
-        (lambda c: mean(parts(c)[0], parts(c)[1] + parts(c)[2]), "in both sums"),
-        (lambda c: mean(*parts(c)[:2]), "mean recall"),
-        (lambda c: mean(*parts(c)[::2]), "mean precision"),
-        (lambda c: np.trace(c) / c.sum(), "pixel accuracy"),
-        (lambda c: np.trace(c) / (2 * c.sum() - np.trace(c)), "pooled into one"),
-        (lambda c: at_once(c[1:, 1:]), "other than|is right for"),
-        (
-            lambda c: np.mean(
-                [*(b / (t + p - b) for b, t, p in zip(*(a[1:] for a in parts(c)), strict=True) if t + p)]
-            ),
-            "background is left out",
-        ),
-        (unguarded, "0 / 0"),
-        (with_absent(0), "counted as 0"),
-        (with_absent(1), "counted as 1"),
-        (of_true_classes, "was predicted"),
-        (lambda c: parts(c)[0], "one number"),
-        (lambda c: ..., "replace the"),
+        (Weighting, "returns the map"),
+        (Deaf, "no gradient reaches of_gating"),
+        (Detached, "carry a gradient"),
+        (lambda c, d: OtherOrder(c, d, bias=True), "weights too many"),
+        (lambda c, d: OtherOrder(c, d, relu=False), "other values"),
+        (lambda c, d: nn.Conv2d(c, 1, 1), "no weight of shape"),
     ],
 )
-def test_wrong_means_are_named(answer, advice):
-    with pytest.raises(WrongAnswer, match=advice):
-        checks.mean_iou(answer)
+def test_wrong_modules_are_named(answer, advice):
+    refuse(checks.gate_module, answer, advice)
 
 
-def deal(groups, test_share):
-    names = sorted(set(groups))
-    tests = set(names[: max(1, round(test_share * len(names)))])
-    return [i for i, g in enumerate(groups) if g not in tests], [i for i, g in enumerate(groups) if g in tests]
+# --- the network
 
 
-def deal_at_random(groups, test_share):
-    names = np.random.default_rng(3).permutation(sorted(set(groups)))
-    held = np.isin(groups, names[: max(1, round(test_share * len(names)))])
-    return np.flatnonzero(~held), np.flatnonzero(held)
+class Gated(UNet):
+    """The network as a student may write it; `weight` says what becomes of a skip."""
+
+    def __init__(self, width, weight=lambda skip, weights, index: skip * weights):
+        super().__init__(width=width)
+        self.gates = nn.ModuleList(AttentionGate(scale * width, 2 * scale * width) for scale in (8, 4, 2, 1))
+        self.weight = weight
+
+    def forward(self, x):
+        skips, x = self.encode(x)
+        for index, (one, up, stage) in enumerate(zip(self.gates, self.ups, self.decoder, strict=True)):
+            skip = skips.pop()
+            x = stage(join(self.weight(skip, one(skip, x), index), up(x)))
+        return self.head(x)
 
 
-def deal_masks(groups, test_share):
-    held = torch.zeros(len(groups), dtype=torch.bool)
-    held[deal(groups, test_share)[1]] = True
-    return ~held, held
+def with_weight(weight):
+    return lambda width: Gated(width, weight)
 
 
-@pytest.mark.parametrize("answer", [deal, deal_at_random, deal_masks])
-def test_right_splits_pass(answer, capsys):
-    checks.split_by_group(answer)
-    assert "✓ split_by_group" in capsys.readouterr().out
-
-
-def inside(groups, test_share):
-    train, test = [], []
-    for name in sorted(set(groups)):
-        members = [i for i, g in enumerate(groups) if g == name]
-        cut = max(1, round(test_share * len(members)))
-        train, test = train + members[cut:], test + members[:cut]
-    return train, test
-
-
-def cut_list(groups, test_share):
-    cut = len(groups) - max(1, round(test_share * len(groups)))
-    return list(range(cut)), list(range(cut, len(groups)))
-
-
-def by_images(groups, test_share):
-    """Groups are added until the test has its share of the images."""
-    tests, count = [], 0
-    for name in sorted(set(groups)):
-        if not tests or count < test_share * len(groups):
-            tests.append(name)
-            count += groups.count(name)
-    return [i for i, g in enumerate(groups) if g not in tests], [i for i, g in enumerate(groups) if g in tests]
+@pytest.mark.parametrize(
+    "answer", [Gated, lambda width: AttentionUNet(width=width), lambda width: AttentionUNet(1, 3, width)]
+)
+def test_right_networks_pass(answer):
+    checks.gated_unet(answer)
 
 
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
-        (inside, "split inside the groups"),
-        (cut_list, "in both parts"),
-        (lambda g, s: deal(g, s)[::-1], "swapped"),
-        (by_images, "the share is of the groups"),
-        (lambda g, s: (range(len(g)), []), "the test is empty"),
-        (lambda g, s: (range(len(g)), deal(g, s)[1]), "in training and test"),
-        (lambda g, s: (deal(g, s)[0][1:], deal(g, s)[1]), "1 of the 20 images are in neither part"),
-        (lambda g, s: (deal(g, s)[0], deal(g, s)[1] * 2), "there twice"),
-        (lambda g, s: [[g[i] for i in part] for part in deal(g, s)], "not the groups' names"),
-        (lambda g, s: ([i + 1 for i in deal(g, s)[0]], []), "out of range"),
-        (lambda g, s: ([True, False], [False, True]), "a value for each"),
-        (lambda g, s: deal(g, s)[0], "two lists"),
-        (lambda g, s: None, "return train, test"),
+        (with_weight(lambda skip, weights, _: skip), "no gradient reaches gates"),
+        (with_weight(lambda skip, weights, _: skip + 0 * weights), "joined as they are"),
+        (with_weight(lambda skip, weights, index: skip * (weights if index < 3 else 1 + 0 * weights)), "finest skip"),
+        (with_weight(lambda skip, weights, _: skip * (1 - weights)), "1 minus the map"),
+        (with_weight(lambda skip, weights, _: skip * weights**2), "other logits"),
+        (lambda width: UNet(width=width), "no weight of shape"),
     ],
 )
-def test_wrong_splits_are_named(answer, advice):
-    with pytest.raises(WrongAnswer, match=advice):
-        checks.split_by_group(answer)
+def test_wrong_networks_are_named(answer, advice):
+    refuse(checks.gated_unet, answer, advice)
+
+
+# --- the printed gate
+
+
+class Repaired(nn.Module):
+    """Report 004's gate as meant, or with one thing wrong."""
+
+    def __init__(self, in_channels, out_channels, last=torch.sigmoid, mean=False, deaf=False, skip=False):
+        super().__init__()
+        self.same_conv1 = nn.Conv2d(out_channels, out_channels, 1)
+        self.same_conv2 = nn.Conv2d(out_channels, out_channels, 1)
+        self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+        self.last, self.mean, self.deaf, self.skip = last, mean, deaf, skip
+
+    def forward(self, g, k):
+        q = self.up(g)
+        q = q.mean((2, 3), keepdim=True) if self.mean else q
+        conv = self.same_conv1(k)
+        weights = self.last(self.same_conv2(F.relu(conv if self.deaf else q + conv)))
+        return weights * (k if self.skip else conv)
+
+
+class Additive(nn.Module):
+    """The paper's gate in the report's place."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.gate = AttentionGate(out_channels, in_channels)
+
+    def forward(self, g, k):
+        return k * self.gate(k, g)
+
+
+class SignalAlone(Additive):
+    def forward(self, g, k):
+        return F.interpolate(g.mean(1, keepdim=True).sigmoid(), size=k.shape[-2:]).expand_as(k)
+
+
+@pytest.mark.parametrize("answer", [Repaired, lambda c, d: Repaired(c, d, skip=True), Additive])
+def test_right_repairs_pass(answer):
+    checks.repaired_gate(answer)
+    checks.repaired_gate(answer, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (lambda c, d: Repaired(c, d, deaf=True), "still not used"),
+        (lambda c, d: Repaired(c, d, mean=True), "tells no place"),
+        (lambda c, d: Repaired(c, d, last=nn.Identity()), "outside 0 to 1"),
+        (SignalAlone, "the skip is not used"),
+        (lambda c, d: AttentionGate(d, c), "RuntimeError"),  # skip and signal exchanged
+        (lambda c, d: nn.Bilinear(c, d, 1), "RuntimeError"),
+    ],
+)
+def test_wrong_repairs_are_named(answer, advice):
+    refuse(checks.repaired_gate, answer, advice)
+
+
+# --- maps replaced
+
+
+def by_hook(net, images, index, value, remove=True):
+    handle = net.gates[index].register_forward_hook(lambda gate, inputs, weights: torch.full_like(weights, value))
+    try:
+        return net(images)
+    finally:
+        if remove:
+            handle.remove()
+
+
+def in_place(i, index, value, weights):
+    return torch.full_like(weights, value) if i == index else weights
+
+
+def by_loop(net, images, index, value, change=in_place):
+    skips, x = net.encode(images)
+    for i, (one, up, stage) in enumerate(zip(net.gates, net.ups, net.decoder, strict=True)):
+        skip = skips.pop()
+        x = stage(join(skip * change(i, index, value, one(skip, x)), up(x)))
+    return net.head(x)
+
+
+def by_forward(net, images, index, value):
+    net.gates[index].forward = lambda skip, signal: torch.full_like(skip[:, :1], value)
+    out = net(images)
+    del net.gates[index].forward
+    return out
+
+
+def by_bias(net, images, index, value):
+    with torch.no_grad():
+        net.gates[index].score.weight.zero_()
+        net.gates[index].score.bias.fill_(torch.tensor(value).logit().clamp(-80, 80))
+    return net(images)
+
+
+@pytest.mark.parametrize("answer", [by_hook, by_loop, by_forward, lambda *a: by_hook(*a).numpy()])
+def test_right_replacements_pass(answer):
+    checks.replaced_map(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (lambda *a: by_hook(*a, remove=False), "hook removed|other logits"),
+        (lambda net, x, index, value: by_hook(net, x, 3 - index, value), "from the coarsest"),
+        (lambda net, x, *_: net(x), "nothing was replaced"),
+        (lambda *a: by_loop(*a, change=lambda i, index, value, w: w * value if i == index else w), "was multiplied"),
+        (lambda *a: by_loop(*a, change=lambda i, index, value, w: torch.full_like(w, value)), "all gates"),
+        (lambda net, *a: by_hook(net.train(), *a), "training mode"),
+        (by_bias, "changed|other logits"),
+    ],
+)
+def test_wrong_replacements_are_named(answer, advice):
+    refuse(checks.replaced_map, answer, advice)
