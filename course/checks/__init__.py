@@ -3,6 +3,7 @@
 from course.checks.analysis import best_threshold, bootstrap_interval, false_alarm, image_scores
 from course.checks.attention import attention_gate, gate_module, gate_parameters, gate_scores, gate_slope, hand_weights
 from course.checks.baselines import constant_iou, found_and_named, repaired_dice, share_after_redraw, split_by_group
+from course.checks.claims import claim_file, guesses, holm, lucky_gain, pooled, standard_error
 from course.checks.classes import (
     class_dice,
     confusion_table,
@@ -11,7 +12,6 @@ from course.checks.classes import (
     pixel_cross_entropy,
     uniform_loss,
 )
-from course.checks.claims import claim_file, guesses, holm, lucky_gain, pooled, standard_error
 from course.checks.compression import int8_weights
 from course.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
 from course.checks.first_steps import he_weights, overfit
