@@ -355,7 +355,7 @@ def test_records_that_are_not_there_are_told(tmp_path, shell, lab_home):
 
 def written_records(folder, shift: float, seeds: int = 5, missing: int = 0, images: int = 400):
     """Records of made-up runs of the claim on dropout at scale cpu: `with` is better by `shift`."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(0)
     base, hard = load_scale("cpu")[1], rng.gamma(0.5, 0.15, images)
     claim = CLAIMS["dropout"].model_copy(update={"seeds": seeds})
     rows, epochs, dice = [], [], {}
