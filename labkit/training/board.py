@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run (`tensorboard --logdir runs`): numbers, and the same few predictions."""
 
+import time
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -31,6 +32,9 @@ class Board:
     def __init__(self, folder: Path, trainer: "Trainer", epoch: int):
         from torch.utils.tensorboard import SummaryWriter  # a second to import, and only runs on disk need it
 
+        # TensorBoard orders files by the second in their names: a run resumed at once must not share the killed one's
+        seconds = (int(file.name.split(".")[3]) for file in folder.glob("events.out.tfevents.*"))
+        time.sleep(max(0.0, min(1.0, max(seconds, default=0) + 1 - time.time())))
         self.trainer, self.writer = trainer, SummaryWriter(str(folder), purge_step=epoch)
         chosen = np.unique(np.linspace(0, len(trainer.valid) - 1, SAMPLES).round().astype(int))
         self.samples = next(iter(batch_loader(trainer.arrays, [trainer.valid[chosen]])))
