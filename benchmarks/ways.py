@@ -15,7 +15,7 @@ from course.variants import VARIANTS
 from labkit.analysis import Predictor
 from labkit.models import build_model
 from labkit.training import LOSSES, Recipe, build_optimizer, choose_precision, train_step
-from labkit.training.steps import gradient_norm
+from labkit.training.loop import gradient_norm
 
 SMP = "smp unet-resnet34"
 NETWORKS = {

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays, with_copies
+from labkit.metrics import dice_score, overlap_counts, per_image, predicted_mask
 from labkit.training.checkpoints import run_in_progress
 from labkit.training.explaining import explained
 from labkit.training.faults import apply_faults
@@ -21,7 +23,6 @@ from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
 from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import HISTORY, build_network, empty_network
-from labkit.training.steps import Steps, gradient_norm
 from labkit.training.validation import valid_scores
 
 Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
@@ -31,9 +32,10 @@ Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
 class Epoch:
     """What `epochs` yields after each epoch.
 
-    The speed is that of training alone, without validation. Dice and IoU are hard ones, per image, at the recipe's
-    image size. `best`: these weights are the best so far, and kept. `step_losses` are of each batch, `gradient_norms`
-    of each optimizer step.
+    The speed is that of training alone, without validation. Dice and IoU are hard ones, per image: those of validation
+    at the recipe's image size, that of training at the epoch's, of augmented images, by the network as it then was.
+    `best`: these weights are the best so far, and kept. `step_losses` are of each batch, `gradient_norms` of each
+    optimizer step.
     """
 
     epoch: int
@@ -47,6 +49,7 @@ class Epoch:
     best: bool = field(default=False, compare=False)
     step_losses: tuple[float, ...] = field(default=(), repr=False, compare=False)
     gradient_norms: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    train_dice: float = field(default=math.nan, compare=False)
 
     def row(self) -> dict[str, Any]:
         """The line of `history.csv`."""
@@ -62,6 +65,26 @@ def train_step(
     value = loss(logits, masks)
     (loss_scale * value).backward()
     return value.detach()
+
+
+def gradient_norm(model: nn.Module) -> Tensor:
+    """Length (L2) of the gradient over all parameters together, a scalar on their device."""
+    return get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+
+
+def refuse_burst(epoch: int, step: int, loss: float, rate: float) -> None:
+    """Raise a `FloatingPointError` if a loss is not finite."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"epoch {epoch}, step {step}: the loss is {loss:g} at learning rate {rate:g}")
+
+
+class Steps(NamedTuple):
+    """What an epoch's steps were: loss, Dice and learning rate of each batch, gradient norm of each optimizer step."""
+
+    losses: list[float]
+    dices: list[float]
+    rates: list[float]
+    gradient_norms: list[float]
 
 
 class Trainer:
@@ -102,19 +125,34 @@ class Trainer:
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        table, augment = self.recipe.training, self.recipe.data.augment
-        steps = Steps(epoch)
+        table, augment, on_cpu = self.recipe.training, self.recipe.data.augment, self.prepare.device.type == "cpu"
+        # tensors on their device until the end: to ask a GPU for a number makes the host wait for it, and then it for
+        # the host; so only the CPU's losses are checked at once, and a GPU's are shown every tenth batch
+        losses, dices, rates, norms = [], [], [], []
+
+        def loss(logits: Tensor, truth: Tensor) -> Tensor:
+            counts = overlap_counts(predicted_mask(logits.detach()), truth, max(2, logits.shape[1]))
+            dices.append(weight * per_image(dice_score, counts).mean().float())
+            return self.loss(logits, truth)
+
         groups = [batches[i : i + table.accumulate] for i in range(0, len(batches), table.accumulate)]
-        loaded = iter(progress(batch_loader(self.arrays, self.processes.share(batches)), epoch))
+        bar = progress(batch_loader(self.arrays, self.processes.share(batches)), epoch)
+        loaded = iter(bar)
         self.model.train()
         for group in groups:
             for whole in group:
                 images, masks = self.prepare(next(loaded), augment, table.seed, epoch, size)
                 images = images.contiguous(memory_format=torch.channels_last)
                 weight = self.processes.weight(len(images), len(whole))
-                value = train_step(self.parallel, images, masks, self.loss, table.precision, weight / len(group))
-                steps.add_batch(weight * value, self.schedule.get_last_lr()[0])
-            steps.gradient_norms.append(gradient_norm(self.model))
+                value = train_step(self.parallel, images, masks, loss, table.precision, weight / len(group))
+                losses.append(weight * value)
+                rates.append(self.schedule.get_last_lr()[0])
+                if on_cpu:
+                    refuse_burst(epoch, len(losses), value.item(), rates[-1])
+                if not getattr(bar, "disable", True) and (on_cpu or len(losses) % 10 == 1):
+                    shown = [torch.stack(values).mean().item() for values in (losses, dices)]
+                    bar.set_postfix_str("loss {:.4f}, Dice {:.4f}".format(*shown), refresh=False)
+            norms.append(gradient_norm(self.model))
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.schedule.step()
@@ -123,7 +161,15 @@ class Trainer:
         # not the average's own counter, which is equal everywhere and stays on the CPU, where nccl cannot reach it
         for network in dict.fromkeys([self.model, self.validated]):
             self.processes.same_buffers(network)
-        return steps.read(self.processes)
+        return self.read_steps(epoch, Steps(losses, dices, rates, norms))
+
+    def read_steps(self, epoch: int, steps: Steps) -> Steps:
+        """Steps whose tensors are numbers; losses and Dice become means over the processes."""
+        tensors = torch.stack([torch.stack(steps.losses), torch.stack(steps.dices)])
+        losses, dices = (self.processes.total(tensors) / self.processes.size).tolist()
+        for step, (loss, rate) in enumerate(zip(losses, steps.rates, strict=True), start=1):
+            refuse_burst(epoch, step, loss, rate)
+        return Steps(losses, dices, steps.rates, torch.stack(steps.gradient_norms).tolist())
 
     def parts(self) -> dict[str, Any]:
         """Whatever has a state that a checkpoint keeps."""
@@ -195,6 +241,7 @@ def epochs(
                 best=(size, scores["dice"]) > kept.best_score(),
                 step_losses=tuple(steps.losses),
                 gradient_norms=tuple(steps.gradient_norms),
+                train_dice=fmean(steps.dices),
             )
             kept.keep(record)
             yield record
