@@ -1,7 +1,6 @@
 """Curves of trainings that are over, and of the learning-rate range test."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import matplotlib
 from cycler import cycler
@@ -57,10 +56,8 @@ def rate_sweep(sweep: RateSweep) -> Figure:
     return figure
 
 
-def run_curves(runs: Sequence[Run], over: Literal["epochs", "seconds"] = "epochs") -> Figure:
+def run_curves(runs: Sequence[Run]) -> Figure:
     """Losses, validation Dice and learning rate of several runs together, a color a run; the highest Dice has a dot.
-
-    Seconds are those of the training, validation included.
 
     Raises:
         LabError: a run has no history, or there are more runs than can be told apart.
@@ -75,15 +72,14 @@ def run_curves(runs: Sequence[Run], over: Literal["epochs", "seconds"] = "epochs
     for key, axes in panels.items():
         axes.set_title(RUN_PANELS[key], fontsize=10)
         axes.set_prop_cycle(RUN_STYLES)
-        if over == "epochs":
-            axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     for name, history in zip(names, histories, strict=True):
-        x = history["epoch"] if over == "epochs" else history["seconds"].cumsum()
+        x = history["epoch"]
         lines = {key: axes.plot(x, history[key], label=name, linewidth=1.4)[0] for key, axes in panels.items()}
         best, style = history["valid_dice"].idxmax(), {"linestyle": "", "color": lines["valid_dice"].get_color()}
         panels["valid_dice"].plot(x[best], history["valid_dice"][best], marker="o", markersize=5, **style)
     for axes in figure.axes[2:]:
-        axes.set_xlabel("epoch" if over == "epochs" else "seconds of training")
+        axes.set_xlabel("epoch")
     columns = max(1, min(len(names), 110 // (max(map(len, names)) + 8)))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
     return figure

@@ -25,7 +25,7 @@ LEDGER = ".labkit-written"
 RUN_MARK = ".labkit-run"
 RUN_LOCK = ".labkit-lock"
 RUN_FILES = ("recipe.toml", "environment.json", "history.csv", "steps.csv", "result.json")
-RUN_FILES += ("best.safetensors", "last.pt")
+RUN_FILES += ("best.safetensors", "last.pt", "curves.png")
 EVALUATION_FILES = ("summary.json", "images.csv", "classes.csv", "confusion.csv")
 PARTIAL = ".labkit-partial-"
 """Begins the names of temporary files, which a killed process may leave behind."""

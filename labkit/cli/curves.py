@@ -1,7 +1,7 @@
 """`labkit curves`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,20 +15,19 @@ if TYPE_CHECKING:
 def curves(
     runs: Annotated[list[str], typer.Argument(help="Run folders, or weights files with a history.")],
     out: Annotated[Path, typer.Option(help="The figure, .png or .svg.")] = Path("curves.png"),
-    over: Annotated[Literal["epochs", "seconds"], typer.Option(help="The horizontal axis.")] = "epochs",
 ) -> None:
     """Draw runs together: losses, validation Dice and learning rate, one color for each run.
 
     Examples:
 
     `labkit curves runs/unet runs/resnet34 --out curves.svg`;
-    `labkit curves runs/unet weights/pets-128-unet.safetensors --over seconds`
+    `labkit curves runs/unet weights/pets-128-unet.safetensors`
     """
     check_figure(out, "--out")
     from labkit.curves import run_curves
     from labkit.training import open_run
 
-    save_figure(run_curves([open_run(run) for run in runs], over), out)
+    save_figure(run_curves([open_run(run) for run in runs]), out)
     typer.echo(f"{len(runs)} run{'s' if len(runs) > 1 else ''} in {out}")
 
 

@@ -32,7 +32,7 @@ def train(
     run: Annotated[Path | None, typer.Option(help="The run folder; default runs/<recipe>-<data>-<seed>.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
 ) -> None:
-    """Train a network by a recipe; the run folder holds all that later steps need.
+    """Train a network by a recipe; the run folder holds all that later steps need, and the curves.
 
     Examples:
 
@@ -64,9 +64,14 @@ def train(
         typer.echo(f"device: {describe(where, choose_precision(chosen.training.precision, where))}{several}")
         typer.echo(f"run:    {run}")
     try:
-        fit(chosen, pets, run, device=device, resume=resume)
+        trained = fit(chosen, pets, run, device=device, resume=resume)
     finally:
         leave_processes()
+    if processes.first:
+        from labkit.curves import run_curves
+
+        save_figure(run_curves([trained]), run / "curves.png")
+        typer.echo(f"curves: {run / 'curves.png'}")
 
 
 def find_rate(

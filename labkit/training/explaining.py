@@ -39,4 +39,7 @@ def _sentence(error: Exception, recipe: Recipe) -> str | None:
         complaint = str(getattr(error, "inner_exception", error)).strip().splitlines()[0].rstrip(".")
         how = "install a C++ compiler (for a GPU Triton, too), or set compile = false"
         return f"training.compile: torch.compile failed ({complaint}); {how}"
+    if "does not have a deterministic implementation" in str(error):
+        how = "choose another loss or network, or leave it out"
+        return f"training.deterministic: torch has no deterministic way for {str(error).split()[0]}; {how}"
     return None

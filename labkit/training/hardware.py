@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -72,13 +73,22 @@ def keep_freed_memory(device: torch.device) -> bool:
     return bool(library.mallopt(largest_mapped, 0) and library.mallopt(trim_from, 2**31 - 1))
 
 
+def be_deterministic(wanted: bool) -> None:
+    """Let this process take torch's deterministic algorithms alone, or any again (see the recipe's key)."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
+
+
 def describe(device: torch.device, precision: str) -> str:
-    """One line for the start of a training: the device, its free memory or threads, the precision."""
+    """One line for the start of a training: the device, its free memory, the precision."""
     if device.type == "cpu":
-        return f"CPU with {torch.get_num_threads()} threads, {precision}"
-    free, total = torch.cuda.mem_get_info(device)
-    name = torch.cuda.get_device_name(device)
-    return f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, {precision}"
+        name, memory = f"CPU with {torch.get_num_threads()} threads", psutil.virtual_memory()
+        free, total = memory.available, memory.total
+    else:
+        name, (free, total) = torch.cuda.get_device_name(device), torch.cuda.mem_get_info(device)
+    return f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB of memory free, {precision}"
 
 
 def environment(device: torch.device) -> dict[str, str | int | None]:

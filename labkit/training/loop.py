@@ -18,11 +18,12 @@ from labkit.metrics import dice_score, overlap_counts, per_image, predicted_mask
 from labkit.training.checkpoints import run_in_progress
 from labkit.training.explaining import explained
 from labkit.training.faults import apply_faults
-from labkit.training.hardware import ALONE, Processes, autocast, join_processes, keep_freed_memory
+from labkit.training.hardware import ALONE, Processes, autocast, be_deterministic, join_processes, keep_freed_memory
 from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
 from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import HISTORY, build_network, empty_network
+from labkit.training.teacher import TeachersMasks, half_labelled
 from labkit.training.validation import valid_scores
 
 Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
@@ -101,6 +102,8 @@ class Trainer:
         data, table, device = recipe.data, recipe.training, torch.device(recipe.training.device)
         self.recipe, self.pets, self.processes = recipe, pets, processes
         self.train = with_copies(recipe.train_indices(pets), pets, data.augment)
+        if data.unlabelled:
+            self.train = half_labelled(self.train, recipe.unlabelled_indices(pets), len(pets))
         self.valid = pets.split("valid", data.split)
         self.loss = LOSSES[table.loss]
         self.arrays = load_arrays(pets, data.image_size)
@@ -111,6 +114,9 @@ class Trainer:
         self.schedule = build_schedule(self.optimizer, table, table.epochs * math.ceil(len(batches) / table.accumulate))
         self.average = MovingAverage(self.model, table.ema) if table.ema else None
         self.validated = self.average.module if self.average else self.model
+        if data.unlabelled:
+            without = recipe.unlabelled_indices(pets)
+            self.prepare = TeachersMasks(self.prepare, self.validated, without, table.precision)
         processes.check(batches, self.valid)
         self.parallel = processes.wrap(self.model)
         """The model as it is called: on several processes it averages the gradients; it may be compiled."""
@@ -207,6 +213,7 @@ def epochs(
     table, chosen = recipe.training, torch.device(recipe.training.device)
     processes = join_processes(chosen)
     keep_freed_memory(chosen)
+    be_deterministic(table.deterministic)
     torch.manual_seed(table.seed)
     goes_on = resume and run is not None and (Path(run) / "last.pt").is_file()
     with explained(recipe, lambda: "nothing was trained"):

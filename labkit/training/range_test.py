@@ -53,7 +53,7 @@ def find_learning_rate(
             f"{steps} steps from {lowest:g} to {highest:g} are no range of learning rates; take 10 steps and more, "
             "and 0 < lowest < highest"
         )
-    given = {"learning_rate": lowest, "schedule": "constant", "ema": 0.0, "compile": False}
+    given = {"learning_rate": lowest, "schedule": "constant", "compile": False}
     recipe = resolve(recipe.changed(training=given), pets, device)
     torch.manual_seed(recipe.training.seed)
     rates, losses = [], []

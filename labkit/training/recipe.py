@@ -39,6 +39,8 @@ class Recipe(Table):
         if sizes and (sizes[-1][0] != full or max(sizes)[0] > full):
             found = ", ".join(str(size) for size, _ in sizes)
             raise ValueError(f"training.sizes: found {found}; the last must be image_size = {full}, and none larger")
+        if self.data.unlabelled and (not self.training.ema or self.data.augment.copies):
+            raise ValueError("data.unlabelled: needs a moving average, such as training.ema = 0.99, and no copies")
         return self
 
     def changed(self, **tables: dict[str, Any]) -> "Recipe":
@@ -69,12 +71,20 @@ class Recipe(Table):
 
     def train_indices(self, pets: Pets) -> np.ndarray:
         """Indices of the training images, `data.train_images` of them; a `LabError` where there are not so many."""
-        indices, number = pets.split("train", self.data.split), self.data.train_images
-        if number is None:
-            return indices
+        indices = pets.split("train", self.data.split)
+        number = self.data.train_images or len(indices)
         if number > len(indices):
             raise LabError(f"data.train_images: {number}, but {self.data.split!r} trains on {len(indices)} images")
+        if self.data.unlabelled >= number:
+            raise LabError(f"data.unlabelled: {self.data.unlabelled} of {number} training images; leave some masks")
         return indices[np.sort(np.random.default_rng(0).permutation(len(indices))[:number])]
+
+    def unlabelled_indices(self, pets: Pets) -> np.ndarray:
+        """Those of the training images whose masks are not used."""
+        indices, number = pets.split("train", self.data.split), len(self.train_indices(pets))
+        return indices[
+            np.sort(np.random.default_rng(0).permutation(len(indices))[number - self.data.unlabelled : number])
+        ]
 
     def size_of_epoch(self, epoch: int) -> int:
         """Side of the training images in pixels in an epoch, which counts from 1."""

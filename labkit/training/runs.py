@@ -87,7 +87,8 @@ def open_run(path: str | Path) -> Run:
     path = Path(path).expanduser()
     weights = path / "best.safetensors" if path.is_dir() else path
     if not weights.is_file():
-        what = "no best.safetensors there; train first" if path.is_dir() else "no such run folder or weights file"
+        kept = "no best.safetensors there; train first, without the fault best-from-0.7 if the run has it"
+        what = kept if path.is_dir() else "no such run folder or weights file"
         raise LabError(f"{path}: {what} (`labkit train RECIPE --run {path}`)")
     with _open_safetensors(weights) as file:
         metadata = file.metadata() or {}

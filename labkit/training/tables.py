@@ -42,6 +42,9 @@ class DataTable(Table):
     split: str = "official"
     train_images: Positive | None = None
     """Only so many of the training images, always the same and each number's among a larger one's; None: all."""
+    unlabelled: Annotated[int, Field(ge=0)] = 0
+    """Of the training images so many are taken without their masks: where a moving average of the network
+    (`training.ema`) is sure, its masks stand in for them. The labelled ones are those of a smaller `train_images`."""
     image_size: Annotated[int, Field(ge=32, le=1024)] = 128
     """Height and width of the network's input in pixels."""
     normalize: Literal["dataset", "imagenet", "unit", "raw"] = "dataset"
@@ -101,6 +104,9 @@ class TrainingTable(Table):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     """Let torch.compile make the training pass faster; each size of the images costs half a minute and more, once."""
+    deterministic: bool = False
+    """Let a GPU repeat a run to the bit, as a CPU does anyway: cuDNN's and torch's deterministic ways, which are slower
+    and need more memory; a loss or network for which torch has none is refused."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     faults: tuple[Literal[tuple(FAULTS)], ...] = ()
     """Mistakes of the reports' code that are made on purpose, see `training/faults.py`."""

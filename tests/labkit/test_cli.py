@@ -47,7 +47,9 @@ def test_the_whole_way_from_data_to_masks(shell, recipe, tiny_root, tmp_path):
         "train", recipe, "--data", tiny_root, "--run", run, "--epochs", 3, "--seed", 5, "--device", "cpu"
     )
     assert status == 0, err
-    assert "device: CPU" in out
+    assert re.search(r"device: CPU with \d+ threads, \d+\.\d of \d+\.\d GiB of memory free, \w+\nrun: .*\nepoch", out)
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert out.endswith(f"curves: {run / 'curves.png'}\n")
     assert "epoch   3/3" in out
     assert "seed = 5" in (run / "recipe.toml").read_text()
     status, out, _ = shell("evaluate", run, "--data", tiny_root, "--json")

@@ -193,13 +193,6 @@ def test_runs_are_drawn_together_each_with_its_own_color_and_name(runs):
     assert [dot.get_ydata()[0] for dot in dots] == [run.history()["valid_dice"].max() for run in opened]
 
 
-def test_over_seconds_the_curves_run_over_the_time_that_was_spent(runs):
-    opened = open_run(runs / "long")
-    figure = plots.run_curves([opened], over="seconds")
-    assert figure.axes[0].get_lines()[0].get_xdata().tolist() == opened.history()["seconds"].cumsum().tolist()
-    assert figure.axes[-1].get_xlabel() == "seconds of training"
-
-
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(runs):
     figure = plots.run_curves([open_run(runs / "short"), open_run(runs / ".." / runs.name / "short")])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -215,7 +208,7 @@ def test_more_runs_than_can_be_told_apart_are_refused(runs):
 
 @pytest.mark.parametrize(("name", "beginning"), [("curves.png", b"\x89PNG"), ("curves.svg", b"<?xml")])
 def test_shell_draws_runs_into_a_file_of_its_ending(shell, runs, tmp_path, name, beginning):
-    words = (runs / "short", runs / "published.safetensors", "--over", "seconds", "--out", tmp_path / name)
+    words = (runs / "short", runs / "published.safetensors", "--out", tmp_path / name)
     status, out, err = shell("curves", *words)
     assert status == 0, err
     assert "2 runs in " in out

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from labkit.errors import LabError
-from labkit.training import choose_device, choose_precision, keep_freed_memory
+from labkit.training import choose_device, choose_precision, epochs, keep_freed_memory, loop
+from tests.labkit.test_training import recipe
 
 CPU = torch.device("cpu")
 
@@ -78,3 +79,24 @@ print(faults[-1])
 
 def test_only_the_cpus_memory_is_kept():
     assert not keep_freed_memory(torch.device("meta"))
+
+
+# --- deterministic
+
+
+def test_a_deterministic_training_switches_torch_and_the_next_one_back(tiny_pets):
+    found = []
+    for wanted in (True, False):
+        for _ in epochs(recipe(training={"deterministic": wanted, "epochs": 1}), tiny_pets, device="cpu"):
+            found.append((torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic))
+    assert found == [(True, True), (False, False)]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
+
+
+def test_what_torch_cannot_do_deterministically_is_one_sentence(tiny_pets, monkeypatch):
+    """`put_` is such an operation on the CPU, too; the error is torch's own."""
+    monkeypatch.setattr(loop, "train_step", lambda *_: torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2)))
+    sentence = r"training\.deterministic: torch has no deterministic way for put_; choose another loss or network"
+    with pytest.raises(LabError, match=sentence):
+        list(epochs(recipe(training={"deterministic": True}), tiny_pets, device="cpu"))
+    torch.use_deterministic_algorithms(False)
