@@ -111,6 +111,12 @@ def sweep(
             tables = write_results(jobs, rows, out)
     for title, table in tables.items():
         typer.echo(_readable(title, table))
+    if any(row["status"] == "done" for row in rows.values()):
+        from course.figures import sweep_figure
+        from labkit.cli.curves import save_figure
+
+        save_figure(sweep_figure(tables["results"]), out / "results.png")
+        typer.echo(f"\ndrawn in {out / 'results.png'}")
     typer.echo(f"\n{skipped} runs done before, {len(rows) - skipped - len(failed)} now, {len(failed)} failed")
     typer.echo(f"written to {out / 'results.csv'}; choose by validation Dice, the {split} images are for the report")
     for name, sentence in failed.items():

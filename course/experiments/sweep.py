@@ -23,7 +23,7 @@ def planned_jobs(
     Raises:
         LabError: a recipe does not fit the data, they have no such split, or tables in `out` are not labkit's.
     """
-    check_targets(out / f"{name}.csv" for name in ("results", "seeds"))
+    check_targets(out / name for name in ("results.csv", "seeds.csv", "results.png"))
     pets, jobs, (family, _, part) = open_pets(data), [], split.rpartition("/")
     for labels, recipe in plan:
         own, run = recipe.data.split, str(out / labels["run"])

@@ -20,6 +20,7 @@ from course.figures.comparison import (
     precision_by_seeds,
     score_by_cost,
     seed_curves,
+    sweep_figure,
 )
 from course.figures.costs import cost_scatter, width_against_score
 from course.figures.data import pet_grid, size_and_share, warped_meshes

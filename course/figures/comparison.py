@@ -39,7 +39,8 @@ def interval_plot(
     for place, row in enumerate(table.itertuples()):
         color = COLORS[groups.index(row.group)] if groups else BLUE
         if len(points):
-            axes.scatter(points[place], np.full(len(points[place]), place), marker="|", s=50, alpha=0.3, color=GRAY)
+            paint = {"alpha": 0.3, "color": GRAY} if len(points[place]) > 20 else {"color": "black", "zorder": 3}
+            axes.scatter(points[place], np.full(len(points[place]), place), marker="|", s=90, **paint)
         axes.plot([row.low, row.high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
         axes.plot(row.value, place, marker="o", color=color, markersize=6)
     for group, color in zip(groups, COLORS, strict=False):
@@ -52,6 +53,27 @@ def interval_plot(
     axes.set(xlabel=xlabel, ylim=(len(table) - 0.4, -0.6))
     axes.grid(axis="y", visible=False)
     return figure
+
+
+def sweep_figure(results: pd.DataFrame) -> Figure:
+    """Validation Dice of what a sweep compared: mean and standard deviation over seeds, and a mark a run.
+
+    Args:
+        results: the sweep's `results.csv`; runs that are not done are left out.
+    """
+    done = results[results["status"] == "done"]
+    keys = [key for key in done if key in ("recipe", "arm") or ("." in key and key != "training.seed")]
+    keys = [key for key in keys if done[key].nunique() > 1] or ["recipe"]
+    rows, points = [], []
+    for values, runs in done.groupby(keys, sort=False, dropna=False):
+        named = [
+            str(v) if k in ("recipe", "arm") else f"{k.rpartition('.')[2]} {v}"
+            for k, v in zip(keys, values, strict=True)
+        ]
+        points.append(runs["valid_dice"].to_numpy())
+        mean, deviation = points[-1].mean(), points[-1].std(ddof=1) if len(runs) > 1 else 0.0
+        rows.append({"label": ", ".join(named), "value": mean, "low": mean - deviation, "high": mean + deviation})
+    return interval_plot(rows, "validation Dice, per image: mean and standard deviation; a mark a run", points=points)
 
 
 def precision_by_seeds(difference: Difference, seeds: Variance, up_to: int = 10) -> Figure:

@@ -21,6 +21,7 @@ from course.experiments.jobs import TOPIC, Job, finished, run_job
 from course.experiments.plan import load_plan, run_name
 from course.experiments.sweep import planned_jobs, write_results
 from course.experiments.workers import run_jobs, worker_environments
+from course.figures import sweep_figure
 from labkit.data import open_pets
 from labkit.errors import LabError
 from labkit.training import fit, load_recipe, open_run
@@ -321,6 +322,8 @@ def test_a_sweep_trains_scores_and_skips_and_one_bad_run_stops_no_other(shell, w
     assert (seeds["seeds"], seeds["dice_pooled_mean"]) == (2, pytest.approx(dice.mean()))
     assert seeds["dice_pooled_std"] == pytest.approx(np.std(dice, ddof=1))
     assert f"{dice.mean():.4f} ± {np.std(dice, ddof=1):.4f}" in out
+    assert f"drawn in {tmp_path / 'out' / 'results.png'}" in out
+    assert (tmp_path / "out" / "results.png").read_bytes().startswith(b"\x89PNG")
 
     (tmp_path / "out" / "results.csv").write_text("with a column of my own")
     status, out, err = shell(*words)
@@ -344,6 +347,23 @@ def test_tables_by_hand(written, tiny_root, lab_home, tmp_path):
     assert seeds["valid_dice_mean"].tolist() == pytest.approx([0.55, 0.7])
     assert seeds["valid_dice_std"][0] == pytest.approx(0.1 / 2**0.5)
     assert np.isnan(seeds["valid_dice_std"][1])
+
+
+def test_the_figure_of_a_sweep_has_each_arms_mean_deviation_and_runs():
+    rows = [("a", 0.2, 0.5), ("a", 0.4, 0.6), ("b", 0.2, 0.9), ("b", 0.4, None)]
+    columns = {"recipe": "quick", "run": "", "training.seed": 0}
+    table = pd.DataFrame(rows, columns=["arm", "model.dropout", "valid_dice"]).assign(**columns)
+    table["status"] = np.where(table["valid_dice"].isna(), "failed", "done")
+    axes = sweep_figure(table).axes[0]
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["a, dropout 0.2", "a, dropout 0.4", "b, dropout 0.2"]
+    table["model.dropout"] = 0.2
+    axes = sweep_figure(table).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
+    bar, mean = axes.get_lines()[:2]
+    assert mean.get_xdata()[0] == pytest.approx(0.55)
+    assert bar.get_xdata() == pytest.approx([0.55 - np.std([0.5, 0.6], ddof=1), 0.55 + np.std([0.5, 0.6], ddof=1)])
+    assert [marks.get_offsets()[:, 0].tolist() for marks in axes.collections] == [[0.5, 0.6], [0.9]]
 
 
 def test_seeds_are_averaged_over_an_arm(written, tiny_root, lab_home, tmp_path):
