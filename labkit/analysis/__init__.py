@@ -20,15 +20,7 @@ from labkit.analysis.compare import (
     seeds_needed,
 )
 from labkit.analysis.costs import NetworkCosts, latency, module_calls, network_costs
-from labkit.analysis.evaluation import (
-    Evaluation,
-    breed_table,
-    class_table,
-    evaluate,
-    evaluation_folder,
-    score,
-    typical_cases,
-)
+from labkit.analysis.evaluation import Evaluation, class_table, evaluate, evaluation_folder, score
 from labkit.analysis.masks import predict_split
 from labkit.analysis.predictions import Predictor, load_predictor, predict_batches, predict_files
 from labkit.training import committed_weights, open_run

@@ -100,11 +100,7 @@ def image_files(named: Iterable[str | Path]) -> list[Path]:
 
 
 def predict_files(
-    predictor: Predictor,
-    images: Iterable[str | Path],
-    out: Path,
-    threshold: float = 0.5,
-    progress: Progress = iter,
+    predictor: Predictor, images: Iterable[str | Path], out: Path, threshold: float = 0.5, progress: Progress = iter
 ) -> Iterator[Path]:
     """Write a mask for each image file: `<out>/<name>.png`, at the image's own size, 0 and 255.
 

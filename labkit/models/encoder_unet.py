@@ -21,13 +21,7 @@ ENCODERS: dict[str, dict[str, int]] = {
         "features.16": 960,
     },
     "efficientnet_b0": {"features.1": 16, "features.2": 24, "features.3": 40, "features.5": 112, "features.7": 320},
-    "inception_v3": {
-        "Conv2d_2b_3x3": 64,
-        "Conv2d_4a_3x3": 192,
-        "Mixed_5d": 288,
-        "Mixed_6e": 768,
-        "Mixed_7c": 2048,
-    },
+    "inception_v3": {"Conv2d_2b_3x3": 64, "Conv2d_4a_3x3": 192, "Mixed_5d": 288, "Mixed_6e": 768, "Mixed_7c": 2048},
     "swin_t": {"features.1": 96, "features.3": 192, "features.5": 384, "features.7": 768},
 }
 """The modules whose outputs are an encoder's features, from the finest scale to 1/32, and their channels."""

@@ -132,12 +132,7 @@ class ReportResNet34UNet(nn.Module):
         if report == "001" and as_coded:
             raise ValueError("as_coded: report 001 shows no code of its network; leave it out")
         blocks = {"000": LateStrideBlock, "001": BasicBlock, "002": BasicBlock, "003": OpenBlock}
-        decoders = {
-            "000": Report000Decoder,
-            "001": Report001Decoder,
-            "002": Report002Decoder,
-            "003": Report003Decoder,
-        }
+        decoders = {"000": Report000Decoder, "001": Report001Decoder, "002": Report002Decoder, "003": Report003Decoder}
         block = blocks[report] if as_coded else BasicBlock
         self.encoder = ResNet34Encoder(in_channels, block)
         if report == "002" and as_coded:
