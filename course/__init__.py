@@ -1,6 +1,7 @@
 """Figures, checks of exercises, runs without a browser and sweeps, for notebooks and instructors."""
 
 import importlib
+import sys
 from typing import Any
 
 _FOUND_IN = {
@@ -24,3 +25,9 @@ def __getattr__(name: str) -> Any:
     if name in _FOUND_IN:
         return getattr(importlib.import_module(_FOUND_IN[name]), name)
     return importlib.import_module(f"{__name__}.{name}")
+
+
+if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):  # the set-up cell of a notebook
+    from course.parameters import refuse_unknown_parameters
+
+    refuse_unknown_parameters(shell.user_ns.get("In", ()))
