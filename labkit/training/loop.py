@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays, with_copies
 from labkit.training.checkpoints import run_in_progress
@@ -54,13 +55,23 @@ class Epoch:
 
 
 def train_step(
-    model: nn.Module, images: Tensor, masks: Tensor, loss: Loss, precision: str, loss_scale: float = 1.0
+    model: nn.Module,
+    images: Tensor,
+    masks: Tensor,
+    loss: Loss,
+    precision: str,
+    loss_scale: float = 1.0,
+    scaler: GradScaler = GradScaler(enabled=False),  # noqa: B008 (has no state when it is not enabled)
 ) -> Tensor:
-    """One forward and backward pass; adds the gradients of `loss_scale` times the loss, and returns the loss itself."""
+    """One forward and backward pass; adds the gradients of `loss_scale` times the loss, and returns the loss itself.
+
+    In float16 small gradients would become 0: an enabled `scaler` multiplies the loss by a large factor, which it
+    takes out of the gradients again before the optimizer's step.
+    """
     with autocast(images.device, precision):
         logits = model(images)
     value = loss(logits, masks)
-    (loss_scale * value).backward()
+    scaler.scale(loss_scale * value).backward()
     return value.detach()
 
 
@@ -84,6 +95,7 @@ class Trainer:
         self.prepare = BatchTransform(pets, data.target, data.mean, data.std, device)
         self.model = model.to(device, memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.model, table)
+        self.scaler = GradScaler(device.type, enabled=table.precision == "float16")
         batches = batch_indices(self.train, table.batch_size)
         self.schedule = build_schedule(self.optimizer, table, table.epochs * math.ceil(len(batches) / table.accumulate))
         self.average = MovingAverage(self.model, table.ema) if table.ema else None
@@ -112,10 +124,14 @@ class Trainer:
                 images, masks = self.prepare(next(loaded), augment, table.seed, epoch, size)
                 images = images.contiguous(memory_format=torch.channels_last)
                 weight = self.processes.weight(len(images), len(whole))
-                value = train_step(self.parallel, images, masks, self.loss, table.precision, weight / len(group))
+                with self.processes.without_exchange(self.parallel, more=whole is not group[-1]):
+                    scales = weight / len(group), self.scaler
+                    value = train_step(self.parallel, images, masks, self.loss, table.precision, *scales)
                 steps.add_batch(weight * value, self.schedule.get_last_lr()[0])
+            self.scaler.unscale_(self.optimizer)
             steps.gradient_norms.append(gradient_norm(self.model))
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             self.optimizer.zero_grad()
             self.schedule.step()
             if self.average:
@@ -128,7 +144,8 @@ class Trainer:
     def parts(self) -> dict[str, Any]:
         """Whatever has a state that a checkpoint keeps."""
         parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
-        return parts | ({"average": self.average} if self.average else {})
+        parts |= {"average": self.average} if self.average else {}
+        return parts | ({"scaler": self.scaler} if self.scaler.is_enabled() else {})
 
 
 def epochs(

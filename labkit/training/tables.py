@@ -98,7 +98,7 @@ class TrainingTable(Table):
     """Decay a step of the weights' exponential moving average, which is then validated and kept; 0 = none."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Early stopping: end after so many epochs at the full size without a better validation Dice; 0 = never."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool = False
     """Let torch.compile make the training pass faster; each size of the images costs half a minute and more, once."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

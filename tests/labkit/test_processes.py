@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,30 @@ def test_two_processes_give_the_weights_and_scores_of_one_with_the_same_batch(tr
     moved = largest_difference(weights(run), {k: torch.zeros_like(v) for k, v in weights(run).items()})
     assert moved > 0.1  # they are not all nothing
     assert len(alone) == 4
+
+
+def test_gradients_are_exchanged_once_for_each_step(train, tiny_pets, tmp_path):
+    """Of three batches that are added up, the first two are each process's own matter."""
+    table = {"accumulate": 3, "batch_size": 4, "loss": "bce"}
+    what = recipe(model=PLAIN["model"], training=table)
+    run, _ = train(what, "accumulated")
+    trained(what, tiny_pets, tmp_path / "one")
+    assert largest_difference(weights(run), weights(tmp_path / "one")) < 1e-4
+
+    class Counted(torch.nn.Identity):
+        entered = 0
+
+        @contextmanager
+        def no_sync(self):
+            self.entered += 1
+            yield
+
+    model = Counted()
+    for more in (True, True, False):
+        for processes in (Processes(2, 1), Processes()):
+            with processes.without_exchange(model, more):
+                pass
+    assert model.entered == 2
 
 
 def test_a_run_goes_on_with_another_number_of_processes(train, tiny_pets, tmp_path):
