@@ -27,10 +27,15 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Start from this weights file, where names and shapes fit.")
+    ] = None,
     switches: Switches = None,
     device: Device = "auto",
     run: Annotated[Path | None, typer.Option(help="The run folder; default runs/<recipe>-<data>-<seed>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped; with --epochs, to more of them.")
+    ] = False,
 ) -> None:
     """Train a network by a recipe; the run folder holds all that later steps need.
 
@@ -54,6 +59,7 @@ def train(
 
     chosen = _recipe(recipe, model, switches)
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    given |= {"weights": weights}
     chosen = chosen.changed(training={key: value for key, value in given.items() if value is not None})
     pets = open_pets(data)
     run = run or home() / "runs" / f"{Path(recipe).stem}-{pets.label}-{chosen.training.seed}"

@@ -16,6 +16,7 @@ from labkit.errors import LabError
 from labkit.files import home, write_text, written_whole
 from labkit.models import build_model
 from labkit.training.recipe import Recipe, parse_recipe
+from labkit.training.starting import start_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,8 @@ class Run:
 
 def build_network(recipe: Recipe) -> nn.Module:
     """The network that a resolved recipe describes, as a training begins with it."""
-    return build_model(**recipe.model.model_dump())
+    model = build_model(**recipe.model.model_dump())
+    return start_from(model, recipe.training.weights) if recipe.training.weights else model
 
 
 def empty_network(recipe: Recipe) -> nn.Module:

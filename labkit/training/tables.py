@@ -102,6 +102,8 @@ class TrainingTable(Table):
     compile: bool = False
     """Let torch.compile make the training pass faster; each size of the images costs half a minute and more, once."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    weights: str | None = None
+    """A weights file to start from; what does not fit by name and shape stays as it is initialized."""
     faults: tuple[Literal[tuple(FAULTS)], ...] = ()
     """Mistakes of the reports' code that are made on purpose, see `training/faults.py`."""
     device: str | None = None

@@ -315,9 +315,9 @@ def test_last_accumulated_step_of_an_epoch_is_a_mean_too(tiny_pets):
     with pytest.MonkeyPatch.context() as patch:
         step = loop.train_step
 
-        def noted(model, images, masks, loss, precision, loss_scale):
+        def noted(model, images, masks, loss, precision, loss_scale, scaler):
             scales.append(loss_scale)
-            return step(model, images, masks, loss, precision, loss_scale)
+            return step(model, images, masks, loss, precision, loss_scale, scaler)
 
         patch.setattr(loop, "train_step", noted)
         table = {"loss": "bce", "batch_size": 4, "accumulate": 3, "epochs": 1}
