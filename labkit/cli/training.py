@@ -32,7 +32,9 @@ def train(
     ] = None,
     switches: Switches = None,
     device: Device = "auto",
-    run: Annotated[Path | None, typer.Option(help="The run folder; default runs/<recipe>-<data>-<seed>.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run-dir", help="The run folder; default runs/<recipe>-<data>-<seed>.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped; with --epochs, to more of them.")
     ] = False,
@@ -43,13 +45,13 @@ def train(
 
     `labkit train quick`
 
-    `labkit train cpu-128-unet --data pets --run runs/unet`
+    `labkit train cpu-128-unet --data pets --run-dir runs/unet`
 
     `labkit train report-002 --data pets --set data.augment.horizontal_flip=0 --set data.augment.vertical_flip=0`
 
     `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`
 
-    `torchrun --nproc-per-node=2 -m -- labkit train default --data pets` (each process takes a part of every batch)
+    `torchrun --nproc-per-node=2 -m labkit train default --data pets` (each process takes a part of every batch)
 
     `tensorboard --logdir runs` shows curves and predictions of all runs, also while they train.
     """

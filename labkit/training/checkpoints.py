@@ -44,7 +44,7 @@ class RunInProgress:
         # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
         elif (path / "history.csv").exists() or ((path / "best.safetensors").exists() and not resume):
             how = "its last.pt is missing, so that it cannot go on" if resume else "go on with --resume"
-            raise LabError(f"{path}: already holds a run; choose another --run, delete it, or {how}")
+            raise LabError(f"{path}: already holds a run; choose another --run-dir, delete it, or {how}")
         if not self.writes:
             return
         self.board = Board(path / "tensorboard", self.trainer, len(self.history) + 1)
@@ -61,7 +61,7 @@ class RunInProgress:
         old = parse_recipe(state["recipe"], str(path))
         longer = self.recipe.training.epochs > old.training.epochs and not self.recipe.training.sizes
         if changed := _first_difference(old, self.recipe, ("epochs",) if longer else ()):
-            how = "choose another --run, or train with its own recipe.toml"
+            how = "choose another --run-dir, or train with its own recipe.toml"
             if changed.startswith("training.epochs") and self.recipe.training.sizes:  # shares of the epochs
                 how = f"growing images cannot be stretched; begin a new run with --weights {self.path}/best.safetensors"
             raise LabError(f"{self.path}: holds a run of another recipe or data ({changed}); {how}")
@@ -73,7 +73,7 @@ class RunInProgress:
                     part.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
             what = f"the checkpoint is not one of this network ({str(error).splitlines()[0]})"
-            raise LabError(f"{path}: {what}; choose another --run") from None
+            raise LabError(f"{path}: {what}; choose another --run-dir") from None
         self.history = state["history"]
 
     def _go_forward(self, schedule: LRScheduler, steps: int) -> None:
@@ -168,7 +168,7 @@ def _locked(path: Path) -> Iterator[None]:
         claim_run_folder(path)
         held = FileLock(path.resolve() / RUN_LOCK, is_singleton=True).acquire(timeout=0)
     except Timeout:
-        raise LabError(f"{path}: another process is training there; wait for it or choose another --run") from None
+        raise LabError(f"{path}: another process is training there; wait for it or choose another --run-dir") from None
     except OSError as error:
         raise cannot_write(path, error) from None
     with held:

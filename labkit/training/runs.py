@@ -90,7 +90,7 @@ def open_run(path: str | Path) -> Run:
     weights = path / "best.safetensors" if path.is_dir() else path
     if not weights.is_file():
         what = "no best.safetensors there; train first" if path.is_dir() else "no such run folder or weights file"
-        raise LabError(f"{path}: {what} (`labkit train RECIPE --run {path}`)")
+        raise LabError(f"{path}: {what} (`labkit train RECIPE --run-dir {path}`)")
     with _open_safetensors(weights) as file:
         metadata = file.metadata() or {}
     if "recipe" not in metadata:

@@ -25,7 +25,7 @@ PLAIN = {"model": {"norm": "none", "dropout": 0.0}, "training": {"loss": "bce"}}
 
 def torchrun(*words: str, processes: int = 2, home: Path | None = None) -> subprocess.Popen:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "--", "labkit", "train", *words]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "labkit", "train", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({"LABKIT_HOME": str(home)} if home else {})
     return subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -39,7 +39,7 @@ def train(tiny_root, lab_home, tmp_path):
     def start(what, name: str, *more: str, processes: int = 2, wait: bool = True):
         file = tmp_path / f"{name}.toml"
         file.write_text(what.toml())
-        words = [str(file), "--data", str(tiny_root), "--run", str(tmp_path / name), "--device", "cpu", *more]
+        words = [str(file), "--data", str(tiny_root), "--run-dir", str(tmp_path / name), "--device", "cpu", *more]
         process = torchrun(*words, processes=processes, home=lab_home)
         if not wait:
             return tmp_path / name, process

@@ -90,7 +90,7 @@ def test_a_training_starts_from_them(finished, shell, recipe_file, tiny_root, tm
     begun = build_network(start).state_dict()
     assert all(torch.equal(begun[name], value) for name, value in load_file(weights).items())
     words = ("--data", tiny_root, "--device", "cpu", "--epochs", 1, "--weights", tmp_path / "none.pth")
-    status, _, err = shell("train", recipe_file, *words, "--run", tmp_path / "run")
+    status, _, err = shell("train", recipe_file, *words, "--run-dir", tmp_path / "run")
     assert (status, err) == (1, f"error: {tmp_path / 'none.pth'}: no such weights file\n")
 
 
