@@ -157,7 +157,7 @@ def claim_run_folder(path: Path) -> None:
             return
         if foreign := [name for name in names if os.path.lexists(path / name)]:
             raise LabError(
-                f"{path / foreign[0]}: is not known to be of a run of labkit (no {RUN_MARK} lies beside it), and a training "
+                f"{path / foreign[0]}: is not known to be of a run (no {RUN_MARK} lies there), and a training "
                 f"would replace it; choose another --run-dir, or make an empty file {RUN_MARK} if it is of a run"
             )
         (path / RUN_MARK).touch()
