@@ -36,7 +36,7 @@ from labkit.training import (
     resolve,
     train_step,
 )
-from labkit.training.steps import gradient_norm
+from labkit.training.loop import gradient_norm
 
 CASES = (("unet width 16", 64), ("unet width 32", 128), ("resnet34_unet lab", 128), ("patch_unet", 128))
 LABEL = "part: "

@@ -15,7 +15,7 @@ from course.variants import VARIANTS
 from labkit.analysis import Predictor
 from labkit.models import build_model
 from labkit.training import LOSSES, Recipe, build_optimizer, choose_precision, train_step
-from labkit.training.steps import gradient_norm
+from labkit.training.loop import gradient_norm
 
 SMP = "smp unet-resnet34"
 NETWORKS = {
@@ -102,7 +102,7 @@ def training(model: nn.Module, way: Way, batch: int, size: int, device: torch.de
     def step() -> Tensor:
         if way.mode == "reduce-overhead":
             torch.compiler.cudagraph_mark_step_begin()
-        value = train_step(called, images, masks, loss, way.precision)
+        value, _ = train_step(called, images, masks, loss, way.precision)
         if way.bookkeeping:
             gradient_norm(called)
         optimizer.step()

@@ -29,5 +29,6 @@ from labkit.analysis.evaluation import (
     score,
     typical_cases,
 )
+from labkit.analysis.masks import predict_split
 from labkit.analysis.predictions import Predictor, load_predictor, predict_batches, predict_files
 from labkit.training import committed_weights, open_run

@@ -10,7 +10,7 @@ import torch
 
 from labkit import metrics
 from labkit.analysis.predictions import Predictor, Progress, load_predictor, predict_batches
-from labkit.data import SPECIES, Pets, mask_from_trimap
+from labkit.data import SPECIES, Pets
 from labkit.errors import LabError, some_of
 from labkit.files import write_text
 from labkit.metrics import IGNORED, dice_score, iou_score, predicted_mask
@@ -98,7 +98,11 @@ def score(
         if scored_at == "input":
             pairs = [(predicted_mask(logits, threshold), masks)]
         else:
-            pairs = [_at_original_size(predictor, pets, logits[[i]], int(p), threshold) for i, p in enumerate(where)]
+            truths = [predictor.truth(pets, index) for index in where.tolist()]
+            sized = [
+                metrics.resize_logits(one[None], truth.shape[-2:]) for one, truth in zip(logits, truths, strict=True)
+            ]
+            pairs = [(predicted_mask(one, threshold).cpu(), truth) for one, truth in zip(sized, truths, strict=True)]
         for prediction, truth in pairs:
             counts.append(metrics.overlap_counts(prediction, truth, classes).cpu())
             shares.append(((truth > 0) & (truth != IGNORED)).cpu().double().mean((1, 2)))
@@ -158,13 +162,6 @@ def breed_table(table: pd.DataFrame) -> pd.DataFrame:
     """Images, mean and worst Dice of each breed, the hardest first."""
     groups = table.groupby(["species", "breed"], as_index=False)["dice"]
     return groups.agg(images="count", dice="mean", worst="min").sort_values("dice", ignore_index=True)
-
-
-def _at_original_size(predictor: Predictor, pets: Pets, logits: torch.Tensor, index: int, threshold: float):
-    trimap, pet = torch.from_numpy(pets.trimap(index))[None], pets.items[index]
-    species, class_id = torch.tensor([pet.species]), torch.tensor([pet.class_id])
-    truth = mask_from_trimap(trimap, predictor.recipe.data.target, species, class_id)
-    return predicted_mask(metrics.resize_logits(logits, trimap.shape[-2:]), threshold).cpu(), truth
 
 
 def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, indices: np.ndarray) -> None:

@@ -50,6 +50,12 @@ class Predictor:
         """The run's own normalization and target for a data set."""
         return BatchTransform(pets, self.recipe.data.target, self.recipe.data.mean, self.recipe.data.std, self.device)
 
+    def truth(self, pets: Pets, index: int) -> Tensor:
+        """The true mask of one image, `int64 [1, H, W]` at its own size, as the run's target has it."""
+        trimap, pet = torch.from_numpy(pets.trimap(index))[None], pets.items[index]
+        species, class_id = torch.tensor([pet.species]), torch.tensor([pet.class_id])
+        return data.mask_from_trimap(trimap, self.recipe.data.target, species, class_id)
+
     def image_logits(self, image: np.ndarray) -> Tensor:
         """Logits `float32 [C, H, W]` of one image `uint8 [H, W, 3]`, upsampled to its own size."""
         size = self.recipe.data.image_size
@@ -116,12 +122,16 @@ def predict_files(
     files = image_files(images)
     targets = [Path(out) / f"{path.stem}.png" for path in files]
     check_targets(targets, files)
-    several = predictor.recipe.model.classes > 2
     for path, target in zip(progress(files), targets, strict=True):
         mask = predicted_mask(predictor.image_logits(read_image(path))[None], threshold)[0]
-        image = Image.fromarray((mask if several else mask * 255).byte().cpu().numpy())
-        if several:
-            image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
-        with written_whole(target) as file:
-            image.save(file, format="PNG")
+        write_mask(target, mask, predictor.recipe.model.classes)
         yield target
+
+
+def write_mask(path: Path, mask: Tensor, classes: int) -> None:
+    """Write a mask `[H, W]` as PNG: 0 and 255, or with more than two classes their indices, painted by a palette."""
+    image = Image.fromarray((mask if classes > 2 else mask * 255).byte().cpu().numpy())
+    if classes > 2:
+        image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
+    with written_whole(path) as file:
+        image.save(file, format="PNG")

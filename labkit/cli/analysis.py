@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from labkit.cli.shell import Data, Device, bar, plain
+from labkit.errors import LabError
 
 
 def evaluate(
@@ -16,22 +17,32 @@ def evaluate(
     split: Annotated[str, typer.Option(help="A part of the recipe's split, or FAMILY/PART of another.")] = "test",
     scored_at: Annotated[str, typer.Option(help="input (the recipe's size) or original (each image's own).")] = "input",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
+    masks: Annotated[Path | None, typer.Option(help="Folder for each predicted mask, at its image's size.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for image, prediction and truth side by side.")] = None,
+    right_and_wrong: Annotated[
+        bool, typer.Option("--right-and-wrong", help="In the pictures: what is right is white, what is wrong red.")
+    ] = False,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Score a run on every image of a split: Dice and IoU, per image and pooled.
+    """Score a run on every image of a split: loss, Dice and IoU, per image and pooled; write its masks, if asked.
 
     Examples:
 
-    `labkit evaluate runs/unet --data pets`;
+    `labkit evaluate runs/unet --data pets --masks masks --pictures pictures`;
     `labkit evaluate weights/pets-128-unet.safetensors --data pets --scored-at original --json`
     """
     from labkit import analysis
     from labkit.data import class_names, open_pets
 
     opened, pets = analysis.open_run(run), open_pets(data)
+    folders, written = [folder for folder in (masks, pictures) if folder], iter(())
+    if folders:  # what is in their way is said before the images are scored
+        more = (masks, pictures, threshold, right_and_wrong, partial(bar, what="writing"))
+        written = analysis.predict_split(analysis.load_predictor(opened, device), pets, split, *more)
     options = {"scored_at": scored_at, "threshold": threshold, "device": device}
     summary, _, confusion = analysis.evaluate(opened, pets, split, **options, progress=partial(bar, what="evaluating"))
+    number = sum(1 for _ in written)
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -41,21 +52,35 @@ def evaluate(
     typer.echo(f"\n{table.to_string(index=False, float_format='%.4f', na_rep='-')}\n")
     folder = analysis.evaluation_folder(opened, summary) if opened.is_folder else "no folder: the run is a weights file"
     typer.echo(f"{'written to':>16}  {folder}")
+    if folders:
+        typer.echo(f"{number:>16}  files in {', '.join(map(str, folders))}{' each' * (len(folders) > 1)}")
 
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder, or a weights file.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, a folder of them, or a pattern.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files, a folder of them, or a pattern.")] = None,
+    split: Annotated[str | None, typer.Option(help="All images of this part of --data, as in evaluate.")] = None,
+    data: Data = "sample",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
     device: Device = "auto",
 ) -> None:
     """Write a mask for each image, as PNG at the image's own size: 0 and 255, or class indices in colors.
 
-    Example: `labkit predict weights/pets-128-unet.safetensors cat.jpg dog.jpg --out masks`
-    """
-    from labkit.analysis import load_predictor, open_run, predict_files
+    Examples:
 
-    predictor = load_predictor(open_run(run), device)
-    written = predict_files(predictor, images, out, threshold, partial(bar, what="predicting"))
+    `labkit predict weights/pets-128-unet.safetensors cat.jpg dog.jpg --out masks`
+
+    `labkit predict runs/unet --split test --data pets --out masks`
+    """
+    from labkit.analysis import load_predictor, open_run, predict_files, predict_split
+    from labkit.data import open_pets
+
+    if bool(images) == bool(split):
+        raise LabError("predict: name images, or with --split a part of the data; one of the two")
+    predictor, progress = load_predictor(open_run(run), device), partial(bar, what="predicting")
+    if split:
+        written = predict_split(predictor, open_pets(data), split, out, threshold=threshold, progress=progress)
+    else:
+        written = predict_files(predictor, images, out, threshold, progress)
     typer.echo(f"{sum(1 for _ in written)} masks in {out}")

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run (`tensorboard --logdir runs`): numbers, and the same few predictions."""
+"""What TensorBoard shows of a run (`tensorboard --logdir runs`): numbers, and predictions of the same few images."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from labkit.data import batch_loader
+from labkit.data import Batch, batch_loader
 from labkit.metrics import predicted_mask, resize_logits
 from labkit.painting import class_overlay, montage
 from labkit.training.hardware import autocast
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from labkit.training.loop import Epoch, Trainer
 
 SAMPLES = 4
-"""Validation images that are shown, at most."""
+"""Images of training and of validation that are shown, at most."""
 
 
 class Board:
@@ -25,7 +25,7 @@ class Board:
 
     Args:
         folder: where.
-        trainer: whose network and validation images are shown.
+        trainer: whose network and images are shown.
         epoch: the first that will be written; what is there of it and of later ones counts no more.
     """
 
@@ -36,28 +36,32 @@ class Board:
         seconds = (int(file.name.split(".")[3]) for file in folder.glob("events.out.tfevents.*"))
         time.sleep(max(0.0, min(1.0, max(seconds, default=0) + 1 - time.time())))
         self.trainer, self.writer = trainer, SummaryWriter(str(folder), purge_step=epoch)
-        chosen = np.unique(np.linspace(0, len(trainer.valid) - 1, SAMPLES).round().astype(int))
-        self.samples = next(iter(batch_loader(trainer.arrays, [trainer.valid[chosen]])))
+        self.samples = {}
+        for part, indices in (("training", trainer.train), ("validation", trainer.valid)):
+            chosen = np.unique(np.linspace(0, len(indices) - 1, SAMPLES).round().astype(int))
+            self.samples[part] = next(iter(batch_loader(trainer.arrays, [indices[chosen]])))
 
     def write_epoch(self, record: "Epoch") -> None:
         """An epoch's numbers, and what the network now makes of the samples."""
         norms = record.gradient_norms
-        numbers = record.row() | {"gradient_norm/mean": fmean(norms), "gradient_norm/largest": max(norms)}
+        numbers = record.row() | {"train_dice": record.train_dice}
+        numbers |= {"gradient_norm/mean": fmean(norms), "gradient_norm/largest": max(norms)}
         for key, value in numbers.items():
             self.writer.add_scalar(key, value, record.epoch)
-        image = self.samples_image(record.epoch)
-        self.writer.add_image("image, truth, prediction", image, record.epoch, dataformats="HWC")
+        for part, samples in self.samples.items():
+            image = self.samples_image(samples, record.epoch)
+            self.writer.add_image(f"{part}: image, truth, prediction", image, record.epoch, dataformats="HWC")
         self.writer.flush()
 
     @torch.no_grad()
-    def samples_image(self, epoch: int) -> np.ndarray:
-        """The samples, below them their truth, below that their prediction, `uint8 [H, W, 3]`."""
+    def samples_image(self, samples: Batch, epoch: int) -> np.ndarray:
+        """The samples without augmentation, below them their truth, then their prediction, `uint8 [H, W, 3]`."""
         recipe, model, prepare = self.trainer.recipe, self.trainer.validated.eval(), self.trainer.prepare
-        _, truths = prepare(self.samples)
-        images, _ = prepare(self.samples, size=recipe.size_of_epoch(epoch))
+        _, truths = prepare(samples)
+        images, _ = prepare(samples, size=recipe.size_of_epoch(epoch))
         with autocast(images.device, recipe.training.precision):
             logits = model(images.contiguous(memory_format=torch.channels_last))
         predictions = predicted_mask(resize_logits(logits.float(), truths.shape[-2:]))
-        photos = self.samples.images.numpy()
+        photos = samples.images.numpy()
         painted = [map(class_overlay, photos, masks.cpu().numpy()) for masks in (truths, predictions)]
         return montage([list(row) for row in (photos, *painted)])

@@ -149,11 +149,9 @@ class Processes:
 
     def check(self, batches: list[np.ndarray], valid: np.ndarray) -> None:
         """Raise a `LabError` if batches or validation images are too few to be shared."""
-        cannot = f"cannot be shared by {self.size} processes; start fewer"
-        if (smallest := min(map(len, batches))) < self.size:
-            raise LabError(f"training.batch_size: batches of {smallest} {cannot}, or take larger ones")
-        if len(valid) < self.size:
-            raise LabError(f"{len(valid)} validation images {cannot}")
+        if (smallest := min(map(len, [*batches, valid]))) < self.size:
+            how = "start fewer, or take larger training batches or more validation images"
+            raise LabError(f"{smallest} images cannot be shared by {self.size} processes; {how}")
 
     def share(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         """This process's part of each batch: every image is seen once, by one process."""

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
+from torch.nn.utils import get_total_norm
 
 from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays, with_copies
+from labkit.metrics import dice_score, overlap_counts, per_image, predicted_mask
 from labkit.training.checkpoints import run_in_progress
 from labkit.training.explaining import explained
 from labkit.training.faults import apply_faults
@@ -22,7 +24,6 @@ from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
 from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import HISTORY, build_network, empty_network
-from labkit.training.steps import Steps, gradient_norm
 from labkit.training.validation import valid_scores
 
 Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
@@ -32,9 +33,10 @@ Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
 class Epoch:
     """What `epochs` yields after each epoch.
 
-    The speed is that of training alone, without validation. Dice and IoU are hard ones, per image, at the recipe's
-    image size. `best`: these weights are the best so far, and kept. `step_losses` are of each batch, `gradient_norms`
-    of each optimizer step.
+    The speed is that of training alone, without validation. Dice and IoU are hard ones, per image: those of validation
+    at the recipe's image size, that of training at the epoch's, of augmented images, by the network as it then was.
+    `best`: these weights are the best so far, and kept. `step_losses` are of each batch, `gradient_norms` of each
+    optimizer step.
     """
 
     epoch: int
@@ -48,6 +50,7 @@ class Epoch:
     best: bool = field(default=False, compare=False)
     step_losses: tuple[float, ...] = field(default=(), repr=False, compare=False)
     gradient_norms: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    train_dice: float = field(default=math.nan, compare=False)
 
     def row(self) -> dict[str, Any]:
         """The line of `history.csv`."""
@@ -62,8 +65,8 @@ def train_step(
     precision: str,
     loss_scale: float = 1.0,
     scaler: GradScaler = GradScaler(enabled=False),  # noqa: B008 (has no state when it is not enabled)
-) -> Tensor:
-    """One forward and backward pass; adds the gradients of `loss_scale` times the loss, and returns the loss itself.
+) -> tuple[Tensor, Tensor]:
+    """One forward and backward pass: adds the gradients of `loss_scale` times the loss, returns loss and logits.
 
     In float16 small gradients would become 0: an enabled `scaler` multiplies the loss by a large factor, which it
     takes out of the gradients again before the optimizer's step.
@@ -72,7 +75,33 @@ def train_step(
         logits = model(images)
     value = loss(logits, masks)
     scaler.scale(loss_scale * value).backward()
-    return value.detach()
+    return value.detach(), logits.detach()
+
+
+def gradient_norm(model: nn.Module) -> Tensor:
+    """Length (L2) of the gradient over all parameters together, a scalar on their device."""
+    return get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+
+
+def image_dice(counts: list[Tensor]) -> Tensor:
+    """Dice of each image of several batches' overlap counts, `float64 [N]` on the CPU: Apple's GPU has no float64."""
+    return per_image(dice_score, torch.cat(counts).cpu())
+
+
+def refuse_burst(epoch: int, step: int, loss: float, rate: float) -> None:
+    """Raise a `FloatingPointError` if a loss is not finite."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"epoch {epoch}, step {step}: the loss is {loss:g} at learning rate {rate:g}")
+
+
+class Steps(NamedTuple):
+    """What an epoch's steps were: loss and learning rate of each batch, gradient norm of each optimizer step."""
+
+    losses: list[float]
+    rates: list[float]
+    gradient_norms: list[float]
+    dice: float
+    """Mean over the images, each as it was augmented and when it was learned from."""
 
 
 class Trainer:
@@ -114,10 +143,13 @@ class Trainer:
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        table, augment = self.recipe.training, self.recipe.data.augment
-        steps = Steps(epoch)
+        table, augment, on_cpu = self.recipe.training, self.recipe.data.augment, self.prepare.device.type == "cpu"
+        # tensors on their device until the end: to ask a GPU for a number makes the host wait for it, and then it for
+        # the host; so only the CPU's losses are checked at once, and a GPU's are shown every tenth batch
+        losses, rates, counts, norms = [], [], [], []
         groups = [batches[i : i + table.accumulate] for i in range(0, len(batches), table.accumulate)]
-        loaded = iter(progress(batch_loader(self.arrays, self.processes.share(batches)), epoch))
+        bar = progress(batch_loader(self.arrays, self.processes.share(batches)), epoch)
+        loaded = iter(bar)
         self.model.train()
         for group in groups:
             for whole in group:
@@ -126,10 +158,17 @@ class Trainer:
                 weight = self.processes.weight(len(images), len(whole))
                 with self.processes.without_exchange(self.parallel, more=whole is not group[-1]):
                     scales = weight / len(group), self.scaler
-                    value = train_step(self.parallel, images, masks, self.loss, table.precision, *scales)
-                steps.add_batch(weight * value, self.schedule.get_last_lr()[0])
+                    value, logits = train_step(self.parallel, images, masks, self.loss, table.precision, *scales)
+                losses.append(weight * value)
+                rates.append(self.schedule.get_last_lr()[0])
+                counts.append(overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1])))
+                if on_cpu:
+                    refuse_burst(epoch, len(losses), value.item(), rates[-1])
+                if len(losses) % 10 == 1 and not getattr(bar, "disable", True):
+                    shown = torch.stack(losses).mean(), image_dice(counts).mean()
+                    bar.set_postfix_str("loss {:.4f}, Dice {:.4f}".format(*shown), refresh=False)
             self.scaler.unscale_(self.optimizer)
-            steps.gradient_norms.append(gradient_norm(self.model))
+            norms.append(gradient_norm(self.model))
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.zero_grad()
@@ -139,7 +178,17 @@ class Trainer:
         # not the average's own counter, which is equal everywhere and stays on the CPU, where nccl cannot reach it
         for network in dict.fromkeys([self.model, self.validated]):
             self.processes.same_buffers(network)
-        return steps.read(self.processes)
+        return self.read_steps(epoch, losses, rates, counts, norms)
+
+    def read_steps(self, epoch: int, losses: list, rates: list[float], counts: list, norms: list) -> Steps:
+        """An epoch's tensors as numbers; loss and Dice are those of all processes."""
+        dices = image_dice(counts)
+        sums = torch.stack([dices.sum(), torch.tensor(len(dices), dtype=torch.float64)])
+        total, number = self.processes.total(sums.to(self.prepare.device) if self.processes.size > 1 else sums).tolist()
+        losses = (self.processes.total(torch.stack(losses)) / self.processes.size).tolist()
+        for step, (loss, rate) in enumerate(zip(losses, rates, strict=True), start=1):
+            refuse_burst(epoch, step, loss, rate)
+        return Steps(losses, rates, torch.stack(norms).tolist(), total / number)
 
     def parts(self) -> dict[str, Any]:
         """Whatever has a state that a checkpoint keeps."""
@@ -212,6 +261,7 @@ def epochs(
                 best=(size, scores["dice"]) > kept.best_score(),
                 step_losses=tuple(steps.losses),
                 gradient_norms=tuple(steps.gradient_norms),
+                train_dice=steps.dice,
             )
             kept.keep(record)
             yield record

@@ -24,7 +24,7 @@ from labkit.training import open_run
 from labkit.training.board import Board
 from tests.labkit.test_training import recipe, trained
 
-PHOTOS = "image, truth, prediction"
+PHOTOS = {part: f"{part}: image, truth, prediction" for part in ("training", "validation")}
 
 
 def read(run: Path) -> EventAccumulator:
@@ -44,7 +44,7 @@ def finished(tiny_root, lab_folder, tmp_path_factory):
 def test_scalars_are_the_history_and_the_gradient_norms(finished):
     run, _, epochs = finished
     events = read(run)
-    for key in ("train_loss", "valid_loss", "valid_dice", "valid_iou", "learning_rate", "seconds"):
+    for key in ("train_loss", "valid_loss", "valid_dice", "valid_iou", "learning_rate", "seconds", "train_dice"):
         met = [(event.step, event.value) for event in events.Scalars(key)]
         assert sorted(met) == [(e.epoch, pytest.approx(getattr(e, key), rel=1e-6)) for e in epochs], key
     for key, of in (("mean", np.mean), ("largest", np.max)):
@@ -52,19 +52,22 @@ def test_scalars_are_the_history_and_the_gradient_norms(finished):
         assert met == {e.epoch: pytest.approx(of(e.gradient_norms), rel=1e-6) for e in epochs}
 
 
-def test_each_epoch_shows_images_truths_and_predictions(finished):
+@pytest.mark.parametrize("part", PHOTOS)
+def test_each_epoch_shows_images_truths_and_predictions(finished, part):
     run, pets, epochs = finished
-    events, opened = read(run).Images(PHOTOS), open_run(run)
+    events, opened = read(run).Images(PHOTOS[part]), open_run(run)
     assert sorted(event.step for event in events) == [1, 2, 3, 4]
     best = max(epochs, key=lambda epoch: epoch.valid_dice).epoch  # whose weights are kept
     shown = next(event for event in events if event.step == best)
     picture = np.asarray(Image.open(io.BytesIO(shown.encoded_image_string)))
-    arrays, valid, data = load_arrays(pets, 32), pets.split("valid"), opened.recipe.data
-    photos = arrays.images[valid]
+    arrays, data = load_arrays(pets, 32), opened.recipe.data
+    train, valid = pets.split("train"), pets.split("valid")
+    chosen = {"training": train[[0, 5, 10, 15]], "validation": valid}[part]
+    photos = arrays.images[chosen]
     with torch.no_grad():
         images = (torch.from_numpy(photos) / 255 - torch.tensor(data.mean)) / torch.tensor(data.std)
         masks = predicted_mask(opened.model()(images.permute(0, 3, 1, 2).float())).numpy()
-    truths = (arrays.trimaps[valid] != 2).astype(np.uint8)
+    truths = (arrays.trimaps[chosen] != 2).astype(np.uint8)
     painted = [[class_overlay(p, m) for p, m in zip(photos, of, strict=True)] for of in (truths, masks)]
     expected = montage([list(photos), *painted])
     assert picture.shape == expected.shape == (shown.height, shown.width, 3)
@@ -73,8 +76,12 @@ def test_each_epoch_shows_images_truths_and_predictions(finished):
 
 def test_no_more_than_a_handful_is_shown_and_always_the_same(tiny_pets, tmp_path):
     for valid, shown in ((np.arange(3, 24), [3, 10, 16, 23]), (np.array([5]), [5])):
-        trainer = SimpleNamespace(arrays=load_arrays(tiny_pets, 32), valid=valid)
-        assert Board(tmp_path, trainer, 1).samples.indices.tolist() == shown
+        trainer = SimpleNamespace(arrays=load_arrays(tiny_pets, 32), train=np.arange(2), valid=valid)
+        samples = Board(tmp_path, trainer, 1).samples
+        assert {part: batch.indices.tolist() for part, batch in samples.items()} == {
+            "training": [0, 1],
+            "validation": shown,
+        }
 
 
 PROGRAM = textwrap.dedent("""
@@ -84,11 +91,11 @@ PROGRAM = textwrap.dedent("""
     from labkit.training import board, epochs
 
     paint = board.Board.samples_image
-    def dying(self, epoch):
+    def dying(self, samples, epoch):
         if epoch == 2:
             self.writer.flush()
             os.kill(os.getpid(), 9)
-        return paint(self, epoch)
+        return paint(self, samples, epoch)
     board.Board.samples_image = dying
     list(epochs(recipe(), open_pets(sys.argv[1]), sys.argv[2], device="cpu", resume=True))
 """)
@@ -101,13 +108,14 @@ def test_run_killed_while_it_writes_for_tensorboard_has_each_epoch_once_after_re
     environment |= {"LABKIT_HOME": os.environ.get("LABKIT_HOME", str(tmp_path))}
     killed = subprocess.run(command, cwd=repository, env=environment, timeout=300)
     assert killed.returncode == -signal.SIGKILL
-    assert sorted(event.step for event in read(tmp_path / "run").Images(PHOTOS)) == [1]
+    assert sorted(event.step for event in read(tmp_path / "run").Images(PHOTOS["validation"])) == [1]
     trained(recipe(), pets, tmp_path / "run", resume=True)
     once, unbroken = read(tmp_path / "run"), read(run)
     for events in (once, unbroken):
         assert sorted(event.step for event in events.Scalars("train_loss")) == [1, 2, 3, 4]
-    pictures = [{e.step: e.encoded_image_string for e in events.Images(PHOTOS)} for events in (once, unbroken)]
-    assert pictures[0] == pictures[1]
+    for tag in PHOTOS.values():
+        pictures = [{e.step: e.encoded_image_string for e in events.Images(tag)} for events in (once, unbroken)]
+        assert pictures[0] == pictures[1]
 
 
 def test_nothing_is_written_where_nothing_is_kept(tiny_pets, monkeypatch):

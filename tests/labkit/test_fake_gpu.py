@@ -15,7 +15,7 @@ from labkit.analysis import Predictor
 from labkit.data import batch_loader
 from labkit.models import NETWORKS
 from labkit.training import LOSSES, Recipe, Trainer, build_network, loop, resolve, train_step, valid_scores
-from labkit.training.steps import gradient_norm
+from labkit.training.loop import gradient_norm
 
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available")  # it says so where it would cast
 GPU = torch.device("cuda")
@@ -63,7 +63,7 @@ def step(trainer: Trainer) -> torch.Tensor:
     table = trainer.recipe.training
     images, masks = trainer.prepare(batch, trainer.recipe.data.augment, table.seed, 1)
     assert images.device.type == masks.device.type == "cuda"
-    value = train_step(trainer.parallel, images, masks, trainer.loss, table.precision)
+    value, _ = train_step(trainer.parallel, images, masks, trainer.loss, table.precision)
     for parameter in trainer.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     assert gradient_norm(trainer.model).device.type == "cuda"

@@ -152,8 +152,8 @@ def test_batches_too_small_for_the_processes_are_one_sentence(train):
     _, process = train(recipe(training={"batch_size": 1}), "thin", wait=False)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "error: training.batch_size: batches of 1 cannot be shared by 2 processes; start fewer" in err
-    assert "Traceback" not in err.split("error: training.batch_size")[0]
+    assert "error: 1 images cannot be shared by 2 processes; start fewer" in err
+    assert "Traceback" not in err.split("error: 1 images")[0]
 
 
 @pytest.mark.parametrize(("images", "batch_size", "size"), [(16, 8, 2), (17, 5, 3), (100, 7, 4)])
@@ -167,6 +167,6 @@ def test_every_image_is_met_once_by_one_process(images, batch_size, size):
 
 
 def test_fewer_validation_images_than_processes_are_refused_before_anything_is_trained():
-    with pytest.raises(LabError, match="3 validation images cannot be shared by 4 processes"):
+    with pytest.raises(LabError, match=r"3 images cannot be shared by 4 processes; start fewer, .*validation"):
         Processes(size=4).check([np.arange(8)], np.arange(3))
     Processes(size=3).check([np.arange(8)], np.arange(3))

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from labkit.data import batch_indices
 from labkit.errors import LabError
 from labkit.training import (
     LOSSES,
@@ -20,10 +21,10 @@ from labkit.training import (
     parse_recipe,
     resolve,
     train_step,
+    valid_scores,
 )
-from labkit.training.hardware import ALONE
+from labkit.training.loop import gradient_norm
 from labkit.training.runs import load_checkpoint, save_checkpoint
-from labkit.training.steps import Steps, gradient_norm
 from labkit.training.tables import TrainingTable
 from tests.labkit.test_training import recipe, trained, weights
 
@@ -71,6 +72,32 @@ def test_a_checkpoint_of_an_older_optimizer_setting_is_taken_up(tiny_pets, tmp_p
     state["recipe"] = "\n".join(old)
     save_checkpoint(run / "last.pt", state)
     assert [epoch.epoch for epoch in trained(what, tiny_pets, run, resume=True)] == [2, 3, 4]
+
+
+# --- the training's own Dice
+
+
+class Bar(list):
+    """As tqdm's, where a terminal is."""
+
+    disable = False
+
+    def set_postfix_str(self, text, refresh):
+        self.shown = [*getattr(self, "shown", []), text]
+
+
+def test_training_dice_is_that_of_validation_where_nothing_differs(tiny_pets):
+    """Images as they are, no batch norm or dropout, a learning rate that moves nothing: one number, two ways."""
+    still = {"model": {"norm": "none", "dropout": 0.0}, "data": {"augment": {"horizontal_flip": 0.0, "affine": 0.0}}}
+    what = resolve(recipe(**still, training={"learning_rate": 1e-12, "batch_size": 5}), tiny_pets, "cpu")
+    trainer, bars = Trainer(what, tiny_pets, build_network(what)), []
+    batches = batch_indices(trainer.train, 5, seed=0, epoch=1)
+    steps = trainer.epoch(batches, 1, 32, lambda items, _: bars.append(Bar(items)) or bars[0])
+    expected = valid_scores(trainer.model, trainer.arrays, trainer.train, trainer.prepare, what, 32)
+    assert 0 < expected["dice"] < 1
+    assert steps.dice == pytest.approx(expected["dice"], abs=1e-5)
+    first = valid_scores(trainer.model, trainer.arrays, batches[0], trainer.prepare, what, 32)
+    assert bars[0].shown == [f"loss {first['loss']:.4f}, Dice {first['dice']:.4f}"]  # of each tenth step
 
 
 # --- gradient norms
@@ -133,13 +160,13 @@ def test_off_the_cpu_no_step_asks_for_a_number_or_waits_for_a_copy(tables, tiny_
     what = resolve(recipe(**tables), tiny_pets, "cpu")
     trainer = Trainer(what.changed(training={"device": "meta"}), tiny_pets, build_network(what))
     monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # there is none for this device
-    monkeypatch.setattr(Steps, "read", lambda self, processes: self)
+    monkeypatch.setattr(Trainer, "read_steps", lambda self, epoch, *lists: lists)
     batches = np.array_split(tiny_pets.split("train"), 4)
     with Watcher() as watcher:
-        steps = trainer.epoch(batches, 1, 32, lambda items, epoch: items)
+        losses, rates, counts, norms = trainer.epoch(batches, 1, 32, lambda items, epoch: items)
     assert watcher.waits == []
-    assert len(steps.losses) == len(steps.rates) == 4
-    assert {value.device.type for value in steps.losses + steps.gradient_norms} == {"meta"}
+    assert len(losses) == len(counts) == len(rates) == 4
+    assert {value.device.type for value in losses + counts + norms} == {"meta"}
 
 
 def test_watcher_of_the_test_before_sees_what_it_looks_for():
@@ -150,14 +177,13 @@ def test_watcher_of_the_test_before_sees_what_it_looks_for():
     assert len(watcher.waits) == 2
 
 
-def test_off_the_cpu_the_first_loss_that_is_no_number_is_named_at_the_end_of_the_epoch():
-    steps = Steps(epoch=3)
-    for loss, rate in ((0.5, 0.1), (0.4, 0.1), (float("nan"), 0.2), (float("inf"), 0.2)):
-        steps.losses.append(torch.tensor(loss))  # as `add_batch` does on a device, without looking at it
-        steps.rates.append(rate)
-    steps.gradient_norms.append(torch.tensor(1.0))
-    with pytest.raises(FloatingPointError, match=r"epoch 3, step 3: the loss is nan at learning rate 0\.2$"):
-        steps.read(ALONE)
+def test_off_the_cpu_the_first_loss_that_is_no_number_is_named_at_the_end_of_the_epoch(tiny_pets):
+    what = resolve(recipe(), tiny_pets, "cpu")
+    trainer = Trainer(what, tiny_pets, build_network(what))
+    losses = [torch.tensor(value) for value in (0.5, float("nan"), float("inf"))]
+    counts, norms = [torch.ones(2, 1, 3, dtype=torch.int64)] * 3, [torch.tensor(1.0)]
+    with pytest.raises(FloatingPointError, match=r"epoch 3, step 2: the loss is nan at learning rate 0\.2$"):
+        trainer.read_steps(3, losses, [0.1, 0.2, 0.2], counts, norms)
 
 
 # --- early stopping
