@@ -22,12 +22,10 @@ from labkit.analysis.compare import (
 from labkit.analysis.costs import NetworkCosts, latency, module_calls, network_costs
 from labkit.analysis.evaluation import (
     Evaluation,
-    breed_table,
     class_table,
     evaluate,
     evaluation_folder,
     score,
-    typical_cases,
 )
 from labkit.analysis.masks import predict_split
 from labkit.analysis.predictions import Predictor, load_predictor, predict_batches, predict_files

@@ -151,19 +151,6 @@ def class_table(confusion: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"class": list(names)} | scores)
 
 
-def typical_cases(table: pd.DataFrame, number: int = 4) -> dict[str, pd.DataFrame]:
-    """The best, the worst and the middle rows of a per-image table by Dice; ties by name."""
-    ranked = table.sort_values(["dice", "name"], ascending=[False, True], ignore_index=True)
-    middle = max(0, (len(ranked) - number) // 2)
-    return {"best": ranked[:number], "median": ranked[middle : middle + number], "worst": ranked[::-1][:number]}
-
-
-def breed_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Images, mean and worst Dice of each breed, the hardest first."""
-    groups = table.groupby(["species", "breed"], as_index=False)["dice"]
-    return groups.agg(images="count", dice="mean", worst="min").sort_values("dice", ignore_index=True)
-
-
 def _refuse_trained_images(run: Run, pets: Pets, family: str, part: str, indices: np.ndarray) -> None:
     trained_on, same_files = run.recipe.data.split, pets.fingerprint == run.recipe.data.fingerprint
     if same_files and run.recipe.data.split_fingerprint not in (None, pets.split_fingerprint(trained_on)):

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -218,14 +217,6 @@ def test_mistakes_are_counted_by_their_distance_to_the_outline(run, tiny_pets):
         assert table.loc[-distance - 1, "pixels"] == (inside == distance + 1).sum()
     assert table.loc[4, "pixels"] == (outside > 4).sum()
     assert table["errors"].sum() == wrong.sum()
-
-
-def test_best_worst_and_median_cases_are_picked_by_dice():
-    table = pd.DataFrame({"name": list("abcdefg"), "dice": [0.5, 0.9, 0.1, 0.7, 0.9, 0.3, 0.6]})
-    cases = analysis.typical_cases(table, 3)
-    assert cases["best"]["name"].tolist() == ["b", "e", "d"]
-    assert cases["worst"]["name"].tolist() == ["c", "f", "a"]
-    assert cases["median"]["name"].tolist() == ["d", "g", "a"]
 
 
 def test_a_published_network_is_half_precision_with_recipe_and_history(run, tiny_pets, tmp_path):
