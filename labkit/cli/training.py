@@ -55,6 +55,7 @@ def train(
 
     `tensorboard --logdir runs` shows curves and predictions of all runs, also while they train.
     """
+    from labkit.analysis.costs import memory_warning
     from labkit.data import open_pets
     from labkit.files import home
     from labkit.training import choose_device, choose_precision, describe, fit, join_processes, leave_processes
@@ -71,6 +72,8 @@ def train(
         several = f", {processes.size} processes" if processes.size > 1 else ""
         typer.echo(f"device: {describe(where, choose_precision(chosen.training.precision, where))}{several}")
         typer.echo(f"run:    {run}")
+        if warning := memory_warning(chosen, where, processes.size):
+            typer.echo(f"warning: {warning}", err=True)
     try:
         fit(chosen, pets, run, device=device, resume=resume)
     finally:
