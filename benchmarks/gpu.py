@@ -150,7 +150,7 @@ def common_steps(
     ]
     for name, recipe in recipes.items():
         run = out / name.lower()
-        train = [*labkit, "train", recipe, "--data", data, "--device", device, "--run", str(run)]
+        train = [*labkit, "train", recipe, "--data", data, "--device", device, "--run-dir", str(run)]
         evaluate = [*labkit, "evaluate", str(run), "--data", data, "--device", device]
         steps.append(Step(f"train {name}", 5, train, limit, lambda run=run: results.training(run, device)))
         steps.append(Step(f"test {name}", 6, evaluate, limit or RESERVE, lambda run=run: results.evaluation(run)))

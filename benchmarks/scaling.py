@@ -93,7 +93,7 @@ def measure_processes(norm: str) -> list[dict]:
             file, run = Path(temporary) / "recipe.toml", Path(temporary) / "run"
             file.write_text(recipe.toml())
             command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-            command += ["-m", "--", "labkit", "train", str(file), "--run", str(run), "--device", "cpu"]
+            command += ["-m", "labkit", "train", str(file), "--run-dir", str(run), "--device", "cpu"]
             threads = {"OMP_NUM_THREADS": str(max(1, cores // processes))}
             subprocess.run(command, env=os.environ | threads, check=True, capture_output=True, cwd=home())
             history = open_run(run).history()

@@ -102,7 +102,7 @@ def training(model: nn.Module, way: Way, batch: int, size: int, device: torch.de
     def step() -> Tensor:
         if way.mode == "reduce-overhead":
             torch.compiler.cudagraph_mark_step_begin()
-        value = train_step(called, images, masks, loss, way.precision)
+        value, _ = train_step(called, images, masks, loss, way.precision)
         if way.bookkeeping:
             gradient_norm(called)
         optimizer.step()

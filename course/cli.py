@@ -34,6 +34,9 @@ def lab(
         list[str] | None, typer.Option("-p", "--parameter", help="NAME=VALUE for the notebooks that know NAME.")
     ] = None,
     device: Device = "auto",
+    cell_timeout: Annotated[
+        int | None, typer.Option(min=1, help="The most seconds that a cell may take; default: any.")
+    ] = None,
 ) -> None:
     """Run the notebooks without a browser and put their figures, tables and formulas into one page.
 
@@ -46,9 +49,8 @@ def lab(
     from course.lab import LAB, run_lab
     from labkit.files import home
 
-    page = run_lab(
-        out or home() / "runs" / "lab", data, recipe, device, only or (() if every else LAB), parameter or ()
-    )
+    chapters = only or (() if every else LAB)
+    page = run_lab(out or home() / "runs" / "lab", data, recipe, device, chapters, parameter or (), cell_timeout)
     typer.echo(f"report: {page}")
 
 

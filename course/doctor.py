@@ -152,6 +152,7 @@ def runs(data: str) -> Iterator[tuple[str, str, str]]:
         recipe, history, where = load_recipe(path), path.parent / "history.csv", shlex.quote(shown_path(path.parent))
         done = history.read_text().count("\n") - 1 if history.is_file() else 0
         if done < recipe.training.epochs and not recipe.training.patience:  # which may have ended it early
-            do = f"labkit train {where}/recipe.toml --run {where} --data {names.get(recipe.data.fingerprint, 'FOLDER')}"
+            data = names.get(recipe.data.fingerprint, "FOLDER")
+            do = f"labkit train {where}/recipe.toml --run-dir {where} --data {data}"
             unfinished.append(("note", f"{where}: {done} of {recipe.training.epochs} epochs", f"{do} --resume"))
     yield from [("ok", f"{len(unfinished)} unfinished runs (or in training now)", ""), *unfinished[:3]]

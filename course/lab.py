@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import papermill
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from course.page import write_report
@@ -67,13 +67,17 @@ def _typed(text: str, known: dict[str, dict[str, Any]]) -> Any:
         raise LabError(f"parameter {name}: found {value!r}, a {kind} is expected ({known[name]['help']})") from None
 
 
-def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress: bool = True) -> Path:
+def run_notebook(
+    notebook: Path, out: Path, parameters: dict[str, Any], progress: bool = True, cell_timeout: int | None = None
+) -> Path:
     """Execute one notebook with the parameters that it knows; returns the executed copy.
 
-    `progress` shows a bar of the cells; turn it off to run several notebooks at once.
+    `progress` shows a bar of the cells; turn it off to run several notebooks at once. No cell may take longer than
+    `cell_timeout` seconds, if it is given.
 
     Raises:
-        LabError: a cell failed; the half-executed copy is kept, and the message names notebook, cell, error.
+        LabError: a cell failed or took too long; the half-executed copy is kept, and the message names notebook, cell
+            and error.
     """
     known = notebook_parameters(notebook)
     target, partial = out / notebook.name, out / f"{PARTIAL}{notebook.name}"
@@ -86,6 +90,7 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress
             {name: value for name, value in parameters.items() if name in known},
             kernel_name="python3",
             cwd=notebook.parent,
+            execution_timeout=cell_timeout,
             extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel's messages would break the progress bar
             progress_bar=progress and {"desc": notebook.stem, "bar_format": BAR},
         )
@@ -94,6 +99,12 @@ def run_notebook(notebook: Path, out: Path, parameters: dict[str, Any], progress
         raise LabError(
             f"{notebook.name}, cell {error.cell_index + 1} failed: {error.ename}: {_first_line(error.evalue)} "
             f"(the notebook up to that cell: {target})"
+        ) from None
+    except CellTimeoutError:
+        _keep(partial, target)
+        raise LabError(
+            f"{notebook.name}: a cell took longer than {cell_timeout} s (the notebook up to it: {target}); allow more "
+            "with --cell-timeout, or take a smaller recipe"
         ) from None
     except (DeadKernelError, RuntimeError) as error:
         raise LabError(
@@ -140,7 +151,13 @@ def refresh(only: Sequence[str] = ()) -> None:
 
 
 def run_lab(
-    out: Path, data: str, recipe: str, device: str, only: Sequence[str] = LAB, given: Sequence[str] = ()
+    out: Path,
+    data: str,
+    recipe: str,
+    device: str,
+    only: Sequence[str] = LAB,
+    given: Sequence[str] = (),
+    cell_timeout: int | None = None,
 ) -> Path:
     """Execute the notebooks in order and write the report page; 05 reads the run of 04.
 
@@ -152,6 +169,7 @@ def run_lab(
         device: `auto`, `cpu`, `cuda` ...
         only: beginnings of notebook names; all when empty.
         given: more parameters, as `NAME=VALUE`.
+        cell_timeout: the most seconds that a cell may take; None: any.
 
     Returns:
         The report page.
@@ -182,7 +200,7 @@ def run_lab(
     for notebook in notebooks:
         # 04 writes this run, 05 reads it; without a run 05 uses the committed weights
         run = {"run": str(out / "run")} if notebook.stem[:2] == "04" or (out / "run" / "recipe.toml").is_file() else {}
-        executed.append(run_notebook(notebook, out, shared | run | parameters))
+        executed.append(run_notebook(notebook, out, shared | run | parameters, cell_timeout=cell_timeout))
     return write_report(out, executed, pets.label, recipe, time.perf_counter() - began)
 
 

@@ -10,8 +10,9 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,9 +80,10 @@ def is_ours(path: Path) -> bool:
 
 def check_targets(targets: Iterable[Path], inputs: Iterable[Path] = (), option: str = "--out") -> None:
     """Refuse (LabError), before any is written, a target that is an input or another target, or not labkit's."""
-    sources, seen = {_identity(path) for path in inputs}, set()
+    real = lru_cache(os.path.realpath)  # most of many thousand targets lie in one folder
+    sources, seen = {_identity(path, real) for path in inputs}, set()
     for target in targets:
-        identity = _identity(target)
+        identity = _identity(target, real)
         if identity in sources:
             raise LabError(f"{target}: is an input, and the result would replace it; choose another {option}")
         if identity in seen:
@@ -157,8 +159,8 @@ def claim_run_folder(path: Path) -> None:
             return
         if foreign := [name for name in names if os.path.lexists(path / name)]:
             raise LabError(
-                f"{path / foreign[0]}: is not known to be of a run of labkit (no {RUN_MARK} lies beside it), and a "
-                f"training would replace it; choose another --run, or make an empty file {RUN_MARK} if it is of a run"
+                f"{path / foreign[0]}: is not known to be of a run (no {RUN_MARK} lies there), and a training "
+                f"would replace it; choose another --run-dir, or make an empty file {RUN_MARK} if it is of a run"
             )
         (path / RUN_MARK).touch()
     except OSError as error:
@@ -178,9 +180,10 @@ def _ledger_line(path: Path, name: str) -> str:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}"
 
 
-def _identity(path: Path) -> str:
+def _identity(path: Path, real: Callable[[str], str]) -> str:
     """The same for all names of one file, also of one that is not there yet."""
-    if os.path.exists(path):
+    with suppress(OSError):
         found = os.stat(path)
         return f"{found.st_dev}:{found.st_ino}"
-    return os.path.normcase(os.path.realpath(path))
+    folder, name = os.path.split(path)
+    return os.path.normcase(real(path) if os.path.islink(path) else os.path.join(real(folder), name))

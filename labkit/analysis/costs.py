@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -14,7 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from labkit.errors import LabError
 from labkit.models import count_parameters
-from labkit.training import autocast
+from labkit.training import Recipe, autocast, choose_precision
+from labkit.training.hardware import HALF
+from labkit.training.runs import empty_network
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,28 @@ def module_calls(model: nn.Module, size: int = 128, in_channels: int = 3) -> pd.
             f"({reason}); choose a larger size or the channels that it takes"
         ) from None
     return pd.DataFrame(rows, columns=["path", "height", "height_in", "multiply_adds", "activation_bytes"])
+
+
+def memory_warning(recipe: Recipe, device: torch.device, processes: int = 1) -> str | None:
+    """A sentence if a training's batch, shared by processes, needs more memory than is free; None if it fits.
+
+    Counted are the activations of the largest images, the weights, their gradients, and Adam's two moments.
+    """
+    try:
+        with torch.device("meta"):
+            costs = network_costs(empty_network(recipe), recipe.data.image_size)
+    except LabError:  # it takes no single image of this size; whether it takes a batch, the training tells
+        return None
+    half = 2 if choose_precision(recipe.training.precision, device) in HALF else 1
+    batch = -(-recipe.training.batch_size // processes)
+    needed = batch * costs.activation_bytes / half + 4 * costs.weight_bytes
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if needed < free:
+        return None
+    return (
+        f"a batch of {batch} needs about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; halve "
+        "training.batch_size and double training.accumulate, which keeps the step"
+    )
 
 
 def latency(model: nn.Module, size: int = 128, batch: int = 1, precision: str = "float32", repeats: int = 7) -> float:

@@ -22,8 +22,8 @@ def predict_split(
     threshold: float = 0.5,
     right_and_wrong: bool = False,
     progress: Progress = iter,
-) -> Iterator[str]:
-    """Write `<masks>/<name>.png` and `<pictures>/<name>.png` for each image of a split, and yield the names.
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Write `<masks>/<name>.png` and `<pictures>/<name>.png` for each image of a split; yields names and masks.
 
     A mask is as of `predict_files`. A picture shows image, prediction and truth side by side at the image's own size,
     with the Dice at that size in its title; `right_and_wrong` paints the prediction with `painting.agreement`.
@@ -42,7 +42,7 @@ def predict_split(
     targets = [folder / f"{name}.png" for folder in (masks, pictures) if folder for name in names]
     check_targets(targets, map(pets.trimap_path, indices))
 
-    def written() -> Iterator[str]:
+    def written() -> Iterator[tuple[str, np.ndarray]]:
         for index, name in zip(progress(indices), names, strict=True):
             image = pets.image(index)
             found = predicted_mask(predictor.image_logits(image)[None], threshold).cpu()
@@ -56,7 +56,7 @@ def predict_split(
                 )
                 with written_whole(pictures / f"{name}.png") as file:
                     sheet.save(file, format="PNG")
-            yield name
+            yield name, found[0].byte().numpy()
 
     return written()
 

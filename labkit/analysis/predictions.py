@@ -1,6 +1,7 @@
 """From a run to the logits of its network, for images of a data set or files of the user's own."""
 
 import glob
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,28 +101,44 @@ def image_files(named: Iterable[str | Path]) -> list[Path]:
 
 
 def predict_files(
-    predictor: Predictor, images: Iterable[str | Path], out: Path, threshold: float = 0.5, progress: Progress = iter
-) -> Iterator[Path]:
-    """Write a mask for each image file: `<out>/<name>.png`, at the image's own size, 0 and 255.
+    predictor: Predictor,
+    images: Iterable[str | Path],
+    out: Path | None = None,
+    threshold: float = 0.5,
+    progress: Progress = iter,
+    failed: list[str] | None = None,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and mask `uint8 [H, W]` of each image file, at the image's own size; 1 is the pet.
 
-    Networks of several classes write class indices, as a palette image in `painting.CLASS_COLORS`. The logits are
-    upsampled before the threshold. An image is turned as its EXIF tag says.
+    `<out>/<name>.png` is written, if there is an `out`: 0 and 255; of networks of several classes class indices, as a
+    palette image in `painting.CLASS_COLORS`. The logits are upsampled before the threshold. An image is turned as its
+    EXIF tag says.
 
     Args:
         images: image files, folders, or patterns.
         progress: wraps the files, such as `tqdm`.
+        failed: where it is given, a file that is no image adds its sentence, and the others go on.
 
     Raises:
         LabError: a file is missing or no image; a mask would replace an image, another mask, or a file that labkit has
             not written.
     """
     files = image_files(images)
-    targets = [Path(out) / f"{path.stem}.png" for path in files]
-    check_targets(targets, files)
-    for path, target in zip(progress(files), targets, strict=True):
-        mask = predicted_mask(predictor.image_logits(read_image(path))[None], threshold)[0]
-        write_mask(target, mask, predictor.recipe.model.classes)
-        yield target
+    check_targets([Path(out) / f"{path.stem}.png" for path in files] if out else (), files)
+    if twice := [name for name, times in Counter(path.stem for path in files).items() if times > 1]:
+        raise LabError(f"two images are called {twice[0]!r}, so that their masks could not be told apart; rename one")
+    for path in progress(files):
+        try:
+            image = read_image(path)
+        except LabError as error:
+            if failed is None:
+                raise
+            failed.append(str(error))
+            continue
+        mask = predicted_mask(predictor.image_logits(image)[None], threshold)[0]
+        if out:
+            write_mask(Path(out) / f"{path.stem}.png", mask, predictor.recipe.model.classes)
+        yield path.stem, mask.byte().cpu().numpy()
 
 
 def write_mask(path: Path, mask: Tensor, classes: int) -> None:

@@ -58,14 +58,17 @@ def evaluate(
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder, or a weights file.")],
-    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     images: Annotated[list[Path] | None, typer.Argument(help="Image files, a folder of them, or a pattern.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the masks.")] = None,
+    rle: Annotated[Path | None, typer.Option(help="CSV file for run lengths (image_id,encoded_mask).")] = None,
     split: Annotated[str | None, typer.Option(help="All images of this part of --data, as in evaluate.")] = None,
     data: Data = "sample",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
     device: Device = "auto",
 ) -> None:
     """Write a mask for each image, as PNG at the image's own size: 0 and 255, or class indices in colors.
+
+    A file that is no image is named at the end; the others are predicted all the same.
 
     Examples:
 
@@ -75,12 +78,25 @@ def predict(
     """
     from labkit.analysis import load_predictor, open_run, predict_files, predict_split
     from labkit.data import open_pets
+    from labkit.data.rle import write_rle
+    from labkit.files import check_targets
 
     if bool(images) == bool(split):
         raise LabError("predict: name images, or with --split a part of the data; one of the two")
+    if not (out or rle):
+        raise LabError("predict: say where the masks go: --out FOLDER, --rle FILE, or both")
     predictor, progress = load_predictor(open_run(run), device), partial(bar, what="predicting")
+    if rle and predictor.recipe.model.classes > 2:
+        raise LabError("--rle: run lengths hold one foreground, and this network tells several classes apart")
+    check_targets([rle] if rle else [], option="--rle")
+    failed: list[str] = []
     if split:
         written = predict_split(predictor, open_pets(data), split, out, threshold=threshold, progress=progress)
     else:
-        written = predict_files(predictor, images, out, threshold, progress)
-    typer.echo(f"{sum(1 for _ in written)} masks in {out}")
+        written = predict_files(predictor, images, out, threshold, progress, failed)
+    number = write_rle(rle, written) if rle else sum(1 for _ in written)
+    typer.echo(f"{number} masks in {' and '.join(str(place) for place in (out, rle) if place)}")
+    for sentence in failed:
+        typer.echo(f"failed: {sentence}", err=True)
+    if failed:
+        raise LabError(f"{len(failed)} of {number + len(failed)} images were not predicted, named above")

@@ -18,12 +18,13 @@ def encode(
     Example: `labkit rle encode masks --out hand-in.csv`
     """
     from labkit.analysis.predictions import image_files
-    from labkit.data.rle import read_mask, write_rle
+    from labkit.data.images import read_mask
+    from labkit.data.rle import write_rle
     from labkit.files import check_targets
 
     files = image_files(masks)
     check_targets([out], files)
-    typer.echo(f"{write_rle(out, ((path.stem, read_mask(path)) for path in files))} masks in {out}")
+    typer.echo(f"{write_rle(out, ((path.stem, read_mask(path)[0]) for path in files))} masks in {out}")
 
 
 @rle_app.command("decode")

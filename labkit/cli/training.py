@@ -27,10 +27,17 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Start from this weights file, where names and shapes fit.")
+    ] = None,
     switches: Switches = None,
     device: Device = "auto",
-    run: Annotated[Path | None, typer.Option(help="The run folder; default runs/<recipe>-<data>-<seed>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    run: Annotated[
+        Path | None, typer.Option("--run-dir", help="The run folder; default runs/<recipe>-<data>-<seed>.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped; with --epochs, to more of them.")
+    ] = False,
 ) -> None:
     """Train a network by a recipe; the run folder holds all that later steps need, and the curves.
 
@@ -38,22 +45,24 @@ def train(
 
     `labkit train quick`
 
-    `labkit train cpu-128-unet --data pets --run runs/unet`
+    `labkit train cpu-128-unet --data pets --run-dir runs/unet`
 
     `labkit train report-002 --data pets --set data.augment.horizontal_flip=0 --set data.augment.vertical_flip=0`
 
     `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`
 
-    `torchrun --nproc-per-node=2 -m -- labkit train default --data pets` (each process takes a part of every batch)
+    `torchrun --nproc-per-node=2 -m labkit train default --data pets` (each process takes a part of every batch)
 
     `tensorboard --logdir runs` shows curves and predictions of all runs, also while they train.
     """
+    from labkit.analysis.costs import memory_warning
     from labkit.data import open_pets
     from labkit.files import home
     from labkit.training import choose_device, choose_precision, describe, fit, join_processes, leave_processes
 
     chosen = _recipe(recipe, model, switches)
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    given |= {"weights": weights}
     chosen = chosen.changed(training={key: value for key, value in given.items() if value is not None})
     pets = open_pets(data)
     run = run or home() / "runs" / f"{Path(recipe).stem}-{pets.label}-{chosen.training.seed}"
@@ -63,6 +72,8 @@ def train(
         several = f", {processes.size} processes" if processes.size > 1 else ""
         typer.echo(f"device: {describe(where, choose_precision(chosen.training.precision, where))}{several}")
         typer.echo(f"run:    {run}")
+        if warning := memory_warning(chosen, where, processes.size):
+            typer.echo(f"warning: {warning}", err=True)
     try:
         trained = fit(chosen, pets, run, device=device, resume=resume)
     finally:

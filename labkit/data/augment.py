@@ -145,7 +145,7 @@ def sample_trimaps(trimaps: Tensor, grid: Tensor, outside: str = "reflection") -
 def color(images: Tensor, augment: Augment, u: Tensor) -> Tensor:
     """Brightness, contrast and saturation of images in [0, 1], `float [B, 3, H, W]`, factors from `u` `[B, 3]`."""
     strengths = u.new_tensor([augment.brightness, augment.contrast, augment.saturation])
-    factors = (1 + (2 * u - 1) * strengths).to(images, non_blocking=True)
+    factors = (1 + (2 * u - 1) * strengths).float().to(images, non_blocking=True)
     brightness, contrast, saturation = factors.T[:, :, None, None, None]
     gray_weights = torch.tensor(GRAY).to(images, non_blocking=True)[None, :, None, None]
     # in place: on a CPU, what takes time is fresh memory

@@ -102,8 +102,9 @@ class BatchTransform:
         augmented = partial(augment_batch, augment=augment or Augment(), seed=seed, epoch=epoch, size=size)
         if augment is not None or size not in (None, images.shape[-1]):
             images, trimaps = augmented(images, trimaps, indices=batch.indices)
-        still = batch.indices < self.number * (augment is not None and augment.copies > 0)  # beside copies: as it is
-        if still.any():
+        copies = augment is not None and augment.copies > 0
+        still = batch.indices < self.number * copies  # beside copies an image stays as it is
+        if copies and still.any():
             plain = partial(augment_batch, augment=Augment(), seed=0, epoch=0, size=size)
             images[still], trimaps[still] = plain(raw_images[still], raw_trimaps[still], indices=batch.indices[still])
         masks = self._masks(trimaps, batch.indices)

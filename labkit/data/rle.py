@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from labkit.errors import LabError
 from labkit.files import written_whole
@@ -48,18 +47,6 @@ def rle_decode(text: str, size: tuple[int, int]) -> np.ndarray:
             raise LabError(f"run lengths: the run {start} {length} leaves an image of {height}x{width} pixels")
         flat[start - 1 : end] = True
     return flat.reshape(width, height).T
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """A mask's values `[H, W]` from an image of one value a pixel; a `LabError` where it is no such image."""
-    try:
-        with Image.open(path) as image:
-            values = np.asarray(image)
-    except (OSError, ValueError) as error:
-        raise LabError(f"{path}: cannot be read as an image ({error})") from None
-    if values.ndim != 2:
-        raise LabError(f"{path}: has {values.shape[2]} values a pixel; a mask has one")
-    return values
 
 
 def write_rle(path: Path, masks: Iterable[tuple[str, np.ndarray]]) -> int:

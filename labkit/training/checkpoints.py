@@ -1,5 +1,6 @@
 """A run folder while its training goes on: locked, begun or taken up again, added to after each epoch."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock, Timeout
+from torch.optim.lr_scheduler import LRScheduler
 
 from labkit.errors import Interrupted, LabError
 from labkit.files import PARTIAL, RUN_LOCK, cannot_write, claim_run_folder, write_text
@@ -42,30 +44,50 @@ class RunInProgress:
         # best.safetensors alone is what an end in the middle of the first epoch's writing leaves: that is begun anew
         elif (path / "history.csv").exists() or ((path / "best.safetensors").exists() and not resume):
             how = "its last.pt is missing, so that it cannot go on" if resume else "go on with --resume"
-            raise LabError(f"{path}: already holds a run; choose another --run, delete it, or {how}")
+            raise LabError(f"{path}: already holds a run; choose another --run-dir, delete it, or {how}")
         if not self.writes:
             return
         self.board = Board(path / "tensorboard", self.trainer, len(self.history) + 1)
+        write_text(path / "recipe.toml", self.recipe.toml())
         if goes_on:
             self.write_history()  # a kill may have come between the checkpoint and this
         else:
-            write_text(path / "recipe.toml", self.recipe.toml())
             write_json(path / "environment.json", environment(torch.device(self.recipe.training.device)))
 
     def restore(self) -> None:
         """Read the last checkpoint back; a `LabError` if it is damaged, or one of another recipe, data or network."""
         path = self.path / "last.pt"
         state = load_checkpoint(path)
-        if changed := _first_difference(parse_recipe(state["recipe"], str(path)), self.recipe):
-            how = "choose another --run, or train with its own recipe.toml"
+        old = parse_recipe(state["recipe"], str(path))
+        longer = self.recipe.training.epochs > old.training.epochs and not self.recipe.training.sizes
+        if changed := _first_difference(old, self.recipe, ("epochs",) if longer else ()):
+            how = "choose another --run-dir, or train with its own recipe.toml"
+            if changed.startswith("training.epochs") and self.recipe.training.sizes:  # shares of the epochs
+                how = f"growing images cannot be stretched; begin a new run with --weights {self.path}/best.safetensors"
             raise LabError(f"{self.path}: holds a run of another recipe or data ({changed}); {how}")
         try:
             for name, part in self.trainer.parts().items():
-                part.load_state_dict(state[name])
+                if longer and name == "schedule":
+                    self._go_forward(part, state[name]["last_epoch"])
+                else:
+                    part.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
             what = f"the checkpoint is not one of this network ({str(error).splitlines()[0]})"
-            raise LabError(f"{path}: {what}; choose another --run") from None
+            raise LabError(f"{path}: {what}; choose another --run-dir") from None
         self.history = state["history"]
+
+    def _go_forward(self, schedule: LRScheduler, steps: int) -> None:
+        """Bring the schedule of a training that is made longer to where that one would be after these steps."""
+        before = schedule.optimizer.param_groups[0]["lr"]
+        with warnings.catch_warnings(action="ignore"):  # that no optimizer step lies between
+            for _ in range(steps):
+                schedule.step()
+        epochs = self.recipe.training.epochs
+        warnings.warn(
+            f"{self.path}: the schedule is now that of {epochs} epochs, so that the learning rate goes on at "
+            f"{schedule.get_last_lr()[0]:.2g} instead of {before:.2g}",
+            stacklevel=2,
+        )
 
     def score(self, row: dict[str, Any]) -> tuple[int, float]:
         """By which epochs are compared: size in pixels, then Dice, so that a larger size beats all smaller ones."""
@@ -146,7 +168,7 @@ def _locked(path: Path) -> Iterator[None]:
         claim_run_folder(path)
         held = FileLock(path.resolve() / RUN_LOCK, is_singleton=True).acquire(timeout=0)
     except Timeout:
-        raise LabError(f"{path}: another process is training there; wait for it or choose another --run") from None
+        raise LabError(f"{path}: another process is training there; wait for it or choose another --run-dir") from None
     except OSError as error:
         raise cannot_write(path, error) from None
     with held:
@@ -155,11 +177,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _first_difference(old: Recipe, new: Recipe) -> str | None:
-    """The first key in which two recipes differ; device and compiler may change, since a run can move."""
+def _first_difference(old: Recipe, new: Recipe, free: tuple[str, ...]) -> str | None:
+    """The first key, none of `free`, in which two recipes differ; device and compiler may, since a run can move."""
     for table in ("data", "model", "training"):
         one, other = getattr(old, table).model_dump(), getattr(new, table).model_dump()
         for key in one | other:
-            if key not in ("device", "compile") and one.get(key) != other.get(key):
+            if key not in ("device", "compile", *free) and one.get(key) != other.get(key):
                 return f"{table}.{key} is {one.get(key)!r} there and {other.get(key)!r} here"
     return None

@@ -5,6 +5,9 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
+import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -19,27 +22,37 @@ from labkit import __version__
 from labkit.errors import LabError
 from labkit.files import checkout
 
+HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto`: the first CUDA device, else the CPU; or a device by name (`cpu`, `cuda:1`).
+    """`auto`: the first CUDA device, else the CPU; or a device by name (`cpu`, `cuda:1`, `mps`).
 
-    Of the processes that `torchrun` has started on a machine, each takes a CUDA device of its own.
+    Apple's GPU, `mps`, is experimental, and only taken when it is named. Of the processes that `torchrun` has started
+    on a machine, each takes a CUDA device of its own.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     there = {"cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))}
-    if name not in there:  # Apple's has no float64, in which scores are summed
+    there |= {"mps"} if torch.backends.mps.is_available() else set()
+    if name not in there:
         raise LabError(f"labkit does not run on device {name!r}; there are {', '.join(sorted(there))} (or auto)")
     return torch.device(name)
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`auto` becomes `bfloat16` where the hardware multiplies in it (see `has_bfloat16`), else `float32`."""
+    """`auto`: `bfloat16` where the hardware multiplies in it, `float16` on GPUs before Ampere, else `float32`."""
+    fast = has_bfloat16(device)
+    if name == "bfloat16" and not fast:
+        warnings.warn(f"{device}: has no bfloat16, and emulates it slowly; set precision = auto", stacklevel=2)
     if name != "auto":
         return name
-    return "bfloat16" if has_bfloat16(device) else "float32"
+    if fast:
+        return "bfloat16"
+    halves = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == 7  # tensor cores of Volta, Turing
+    return "float16" if halves else "float32"
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -56,17 +69,18 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Let convolutions run in bfloat16 while weights, losses and sums stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    """Let convolutions run in bfloat16 or float16 while weights, losses and sums stay float32."""
+    return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
 
 
 def keep_freed_memory(device: torch.device) -> bool:
     """Let this process keep the memory that it frees, for the next step; returns whether the C library can.
 
     glibc gives large tensors back to the system and gets them again as pages to be zeroed, thousands of page faults
-    in each step of a training on the CPU. Other devices and C libraries have no such switch.
+    in each step of a training on the CPU. Other devices and C libraries have no such switch. A notebook's kernel is
+    left alone: it lives on after a training, perhaps beside those of others.
     """
-    if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
+    if device.type != "cpu" or platform.libc_ver()[0] != "glibc" or "ipykernel" in sys.modules:
         return False
     largest_mapped, trim_from = -4, -1  # M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h
     library = ctypes.CDLL(None)
@@ -86,6 +100,8 @@ def describe(device: torch.device, precision: str) -> str:
     if device.type == "cpu":
         name, memory = f"CPU with {torch.get_num_threads()} threads", psutil.virtual_memory()
         free, total = memory.available, memory.total
+    elif device.type == "mps":
+        return f"Apple's GPU (experimental), {precision}"
     else:
         name, (free, total) = torch.cuda.get_device_name(device), torch.cuda.mem_get_info(device)
     return f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB of memory free, {precision}"
@@ -101,7 +117,7 @@ def environment(device: torch.device) -> dict[str, str | int | None]:
         "processor": torch.cpu.get_capabilities().get("cpu_name") if hasattr(torch.cpu, "get_capabilities") else None,
         "threads": torch.get_num_threads(),
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
         "commit": _commit(),
     }
 
@@ -136,6 +152,10 @@ class Processes:
             return model
         device = next(model.parameters()).device
         return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+    def without_exchange(self, model: nn.Module, more: bool) -> AbstractContextManager:
+        """While `more` batches follow before the optimizer's step, gradients stay each process's own."""
+        return model.no_sync() if more and self.size > 1 else nullcontext()
 
     def check(self, batches: list[np.ndarray], valid: np.ndarray) -> None:
         """Raise a `LabError` if batches or validation images are too few to be shared."""

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
+from torch.amp import GradScaler
 
 from labkit.data import Batch, BatchTransform, Pets, batch_indices, batch_loader, load_arrays, with_copies
-from labkit.metrics import dice_score, overlap_counts, per_image, predicted_mask
+from labkit.metrics import overlap_counts, predicted_mask
 from labkit.training.checkpoints import run_in_progress
 from labkit.training.explaining import explained
 from labkit.training.faults import apply_faults
@@ -23,6 +23,7 @@ from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
 from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import HISTORY, build_network, empty_network
+from labkit.training.steps import Steps, gradient_norm, image_dice, refuse_burst
 from labkit.training.teacher import TeachersMasks, half_labelled
 from labkit.training.validation import valid_scores
 
@@ -58,34 +59,24 @@ class Epoch:
 
 
 def train_step(
-    model: nn.Module, images: Tensor, masks: Tensor, loss: Loss, precision: str, loss_scale: float = 1.0
-) -> Tensor:
-    """One forward and backward pass; adds the gradients of `loss_scale` times the loss, and returns the loss itself."""
+    model: nn.Module,
+    images: Tensor,
+    masks: Tensor,
+    loss: Loss,
+    precision: str,
+    loss_scale: float = 1.0,
+    scaler: GradScaler = GradScaler(enabled=False),  # noqa: B008 (has no state when it is not enabled)
+) -> tuple[Tensor, Tensor]:
+    """One forward and backward pass: adds the gradients of `loss_scale` times the loss, returns loss and logits.
+
+    In float16 small gradients would become 0: an enabled `scaler` multiplies the loss by a large factor, which it
+    takes out of the gradients again before the optimizer's step.
+    """
     with autocast(images.device, precision):
         logits = model(images)
     value = loss(logits, masks)
-    (loss_scale * value).backward()
-    return value.detach()
-
-
-def gradient_norm(model: nn.Module) -> Tensor:
-    """Length (L2) of the gradient over all parameters together, a scalar on their device."""
-    return get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-
-
-def refuse_burst(epoch: int, step: int, loss: float, rate: float) -> None:
-    """Raise a `FloatingPointError` if a loss is not finite."""
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"epoch {epoch}, step {step}: the loss is {loss:g} at learning rate {rate:g}")
-
-
-class Steps(NamedTuple):
-    """What an epoch's steps were: loss, Dice and learning rate of each batch, gradient norm of each optimizer step."""
-
-    losses: list[float]
-    dices: list[float]
-    rates: list[float]
-    gradient_norms: list[float]
+    scaler.scale(loss_scale * value).backward()
+    return value.detach(), logits.detach()
 
 
 class Trainer:
@@ -110,6 +101,7 @@ class Trainer:
         self.prepare = BatchTransform(pets, data.target, data.mean, data.std, device)
         self.model = model.to(device, memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.model, table)
+        self.scaler = GradScaler(device.type, enabled=table.precision == "float16")
         batches = batch_indices(self.train, table.batch_size)
         self.schedule = build_schedule(self.optimizer, table, table.epochs * math.ceil(len(batches) / table.accumulate))
         self.average = MovingAverage(self.model, table.ema) if table.ema else None
@@ -134,13 +126,7 @@ class Trainer:
         table, augment, on_cpu = self.recipe.training, self.recipe.data.augment, self.prepare.device.type == "cpu"
         # tensors on their device until the end: to ask a GPU for a number makes the host wait for it, and then it for
         # the host; so only the CPU's losses are checked at once, and a GPU's are shown every tenth batch
-        losses, dices, rates, norms = [], [], [], []
-
-        def loss(logits: Tensor, truth: Tensor) -> Tensor:
-            counts = overlap_counts(predicted_mask(logits.detach()), truth, max(2, logits.shape[1]))
-            dices.append(weight * per_image(dice_score, counts).mean().float())
-            return self.loss(logits, truth)
-
+        losses, rates, counts, norms = [], [], [], []
         groups = [batches[i : i + table.accumulate] for i in range(0, len(batches), table.accumulate)]
         bar = progress(batch_loader(self.arrays, self.processes.share(batches)), epoch)
         loaded = iter(bar)
@@ -150,16 +136,21 @@ class Trainer:
                 images, masks = self.prepare(next(loaded), augment, table.seed, epoch, size)
                 images = images.contiguous(memory_format=torch.channels_last)
                 weight = self.processes.weight(len(images), len(whole))
-                value = train_step(self.parallel, images, masks, loss, table.precision, weight / len(group))
+                with self.processes.without_exchange(self.parallel, more=whole is not group[-1]):
+                    scales = weight / len(group), self.scaler
+                    value, logits = train_step(self.parallel, images, masks, self.loss, table.precision, *scales)
                 losses.append(weight * value)
                 rates.append(self.schedule.get_last_lr()[0])
+                counts.append(overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1])))
                 if on_cpu:
                     refuse_burst(epoch, len(losses), value.item(), rates[-1])
-                if not getattr(bar, "disable", True) and (on_cpu or len(losses) % 10 == 1):
-                    shown = [torch.stack(values).mean().item() for values in (losses, dices)]
+                if len(losses) % 10 == 1 and not getattr(bar, "disable", True):
+                    shown = torch.stack(losses).mean(), image_dice(counts).mean()
                     bar.set_postfix_str("loss {:.4f}, Dice {:.4f}".format(*shown), refresh=False)
+            self.scaler.unscale_(self.optimizer)
             norms.append(gradient_norm(self.model))
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             self.optimizer.zero_grad()
             self.schedule.step()
             if self.average:
@@ -167,20 +158,23 @@ class Trainer:
         # not the average's own counter, which is equal everywhere and stays on the CPU, where nccl cannot reach it
         for network in dict.fromkeys([self.model, self.validated]):
             self.processes.same_buffers(network)
-        return self.read_steps(epoch, Steps(losses, dices, rates, norms))
+        return self.read_steps(epoch, losses, rates, counts, norms)
 
-    def read_steps(self, epoch: int, steps: Steps) -> Steps:
-        """Steps whose tensors are numbers; losses and Dice become means over the processes."""
-        tensors = torch.stack([torch.stack(steps.losses), torch.stack(steps.dices)])
-        losses, dices = (self.processes.total(tensors) / self.processes.size).tolist()
-        for step, (loss, rate) in enumerate(zip(losses, steps.rates, strict=True), start=1):
+    def read_steps(self, epoch: int, losses: list, rates: list[float], counts: list, norms: list) -> Steps:
+        """An epoch's tensors as numbers; loss and Dice are those of all processes."""
+        dices = image_dice(counts)
+        sums = torch.stack([dices.sum(), torch.tensor(len(dices), dtype=torch.float64)])
+        total, number = self.processes.total(sums.to(self.prepare.device) if self.processes.size > 1 else sums).tolist()
+        losses = (self.processes.total(torch.stack(losses)) / self.processes.size).tolist()
+        for step, (loss, rate) in enumerate(zip(losses, rates, strict=True), start=1):
             refuse_burst(epoch, step, loss, rate)
-        return Steps(losses, dices, steps.rates, torch.stack(steps.gradient_norms).tolist())
+        return Steps(losses, rates, torch.stack(norms).tolist(), total / number)
 
     def parts(self) -> dict[str, Any]:
         """Whatever has a state that a checkpoint keeps."""
         parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
-        return parts | ({"average": self.average} if self.average else {})
+        parts |= {"average": self.average} if self.average else {}
+        return parts | ({"scaler": self.scaler} if self.scaler.is_enabled() else {})
 
 
 def epochs(
@@ -248,7 +242,7 @@ def epochs(
                 best=(size, scores["dice"]) > kept.best_score(),
                 step_losses=tuple(steps.losses),
                 gradient_norms=tuple(steps.gradient_norms),
-                train_dice=fmean(steps.dices),
+                train_dice=steps.dice,
             )
             kept.keep(record)
             yield record

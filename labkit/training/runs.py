@@ -16,6 +16,7 @@ from labkit.errors import LabError
 from labkit.files import home, write_text, written_whole
 from labkit.models import build_model
 from labkit.training.recipe import Recipe, parse_recipe
+from labkit.training.starting import start_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,8 @@ class Run:
 
 def build_network(recipe: Recipe) -> nn.Module:
     """The network that a resolved recipe describes, as a training begins with it."""
-    return build_model(**recipe.model.model_dump())
+    model = build_model(**recipe.model.model_dump())
+    return start_from(model, recipe.training.weights) if recipe.training.weights else model
 
 
 def empty_network(recipe: Recipe) -> nn.Module:
@@ -89,7 +91,7 @@ def open_run(path: str | Path) -> Run:
     if not weights.is_file():
         kept = "no best.safetensors there; train first, without the fault best-from-0.7 if the run has it"
         what = kept if path.is_dir() else "no such run folder or weights file"
-        raise LabError(f"{path}: {what} (`labkit train RECIPE --run {path}`)")
+        raise LabError(f"{path}: {what} (`labkit train RECIPE --run-dir {path}`)")
     with _open_safetensors(weights) as file:
         metadata = file.metadata() or {}
     if "recipe" not in metadata:

@@ -101,13 +101,15 @@ class TrainingTable(Table):
     """Decay a step of the weights' exponential moving average, which is then validated and kept; 0 = none."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Early stopping: end after so many epochs at the full size without a better validation Dice; 0 = never."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool = False
     """Let torch.compile make the training pass faster; each size of the images costs half a minute and more, once."""
     deterministic: bool = False
     """Let a GPU repeat a run to the bit, as a CPU does anyway: cuDNN's and torch's deterministic ways, which are slower
     and need more memory; a loss or network for which torch has none is refused."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    weights: str | None = None
+    """A weights file to start from; what does not fit by name and shape stays as it is initialized."""
     faults: tuple[Literal[tuple(FAULTS)], ...] = ()
     """Mistakes of the reports' code that are made on purpose, see `training/faults.py`."""
     device: str | None = None

@@ -27,7 +27,7 @@ def valid_scores(
     The loss is the recipe's, if no other is given; it is NaN where logits are not finite, whatever it makes of them.
     """
     model.eval()
-    loss, sums = loss or LOSSES[recipe.training.loss], torch.zeros(3, dtype=torch.float64, device=prepare.device)
+    loss, counts, values = loss or LOSSES[recipe.training.loss], [], []
     mine = indices[processes.rank :: processes.size]
     for batch in batch_loader(arrays, batch_indices(mine, max(32, recipe.training.batch_size))):
         images, masks = prepare(batch)
@@ -36,9 +36,11 @@ def valid_scores(
         with autocast(images.device, recipe.training.precision):
             logits = model(images.contiguous(memory_format=torch.channels_last))
         logits = resize_logits(logits.float(), masks.shape[-2:])
-        counts = overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1]))
-        value = torch.where(torch.isfinite(logits).all(), loss(logits, masks).double(), torch.nan)
-        dice, iou = per_image(dice_score, counts), per_image(iou_score, counts)
-        sums += torch.stack([value * len(masks), dice.sum(), iou.sum()])
-    loss, dice, iou = (processes.total(sums) / len(indices)).tolist()
+        counts.append(overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1])))
+        values.append(torch.where(torch.isfinite(logits).all(), loss(logits, masks), torch.nan) * len(masks))
+    # scores are summed in float64 on the CPU: Apple's GPU has none, and others are then waited for only once
+    counts = torch.cat(counts).cpu()
+    sums = [torch.stack(values).cpu().double(), per_image(dice_score, counts), per_image(iou_score, counts)]
+    sums = torch.stack([part.sum() for part in sums])
+    loss, dice, iou = (processes.total(sums.to(prepare.device) if processes.size > 1 else sums) / len(indices)).tolist()
     return {"loss": loss, "dice": dice, "iou": iou}

@@ -69,6 +69,14 @@ def test_a_failure_names_notebook_cell_and_error_and_keeps_what_ran(tmp_path):
     assert json.loads(kept)["cells"][-1]["outputs"] == []
 
 
+def test_a_cell_that_takes_too_long_is_stopped_and_what_ran_is_kept(tmp_path):
+    path = notebook(tmp_path, "print('begun')", "import time; time.sleep(60)")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(LabError, match=r"01_small.ipynb: a cell took longer than 2 s .* more with --cell-timeout"):
+        headless.run_notebook(path, tmp_path / "out", {}, cell_timeout=2)
+    assert "begun" in (tmp_path / "out" / "01_small.ipynb").read_text()
+
+
 @pytest.mark.parametrize(
     ("program", "sentence"),
     [

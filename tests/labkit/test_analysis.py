@@ -1,6 +1,8 @@
 """Evaluation, prediction and tables of a run, against the same things computed by hand."""
 
 import json
+import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,9 @@ from typer.testing import CliRunner
 from labkit import analysis, cli, painting
 from labkit.data import class_names, load_arrays, open_pets, read_image
 from labkit.errors import LabError
+from labkit.files import check_targets
 from labkit.training import fit, open_run, parse_recipe
+from tests.labkit.test_rle import by_definition
 
 RECIPE = """
 [data]
@@ -139,10 +143,12 @@ def test_masks_are_written_at_each_images_own_size_in_black_and_white(run, tiny_
     files = [tiny_pets.image_path(p) for p in indices]
     predictor = analysis.load_predictor(run, "cpu")
     written = list(analysis.predict_files(predictor, files, tmp_path / "masks"))
-    for source, target in zip(files, written, strict=True):
-        with Image.open(source) as image, Image.open(target) as mask:
+    for source, (name, found) in zip(files, written, strict=True):
+        assert name == source.stem
+        with Image.open(source) as image, Image.open(tmp_path / "masks" / f"{name}.png") as mask:
             assert (mask.size, mask.mode) == (image.size, "L")
             pixels = np.asarray(mask)
+        np.testing.assert_array_equal(pixels, 255 * found)
         assert set(np.unique(pixels)) <= {0, 255}
         np.testing.assert_array_equal(predictor.image_logits(read_image(source))[0] > 0, pixels == 255)
 
@@ -155,6 +161,45 @@ def test_two_images_of_one_name_do_not_overwrite_each_others_mask(run, tiny_pets
     with pytest.raises(LabError, match="two results would be written there"):
         list(analysis.predict_files(analysis.load_predictor(run, "cpu"), [source, copy], tmp_path / "masks"))
     assert not (tmp_path / "masks").exists()
+    with pytest.raises(LabError, match=r"two images are called .*; rename one"):
+        next(analysis.predict_files(analysis.load_predictor(run, "cpu"), [source, copy]))
+
+
+def test_a_bad_file_is_named_at_the_end_and_the_others_are_predicted(run, shell, tiny_pets, tmp_path):
+    """Masks go to a folder, to a table of run lengths, or to both; a decoder written from the definition reads it."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in tiny_pets.split("test")[:2]:
+        shutil.copy(tiny_pets.image_path(index), folder)
+    (folder / "a_broken.jpg").write_bytes(b"no image")
+    table, words = tmp_path / "hand-in.csv", ("predict", run.path, folder, "--device", "cpu", "--rle")
+    status, out, err = shell(*words, table, "--out", tmp_path / "masks")
+    assert status == 1
+    assert f"2 masks in {tmp_path / 'masks'} and {table}" in out
+    assert f"failed: {folder / 'a_broken.jpg'}: is empty, no image" in err
+    assert "error: 1 of 3 images were not predicted, named above" in err
+    rows = dict(line.split(",") for line in table.read_text().splitlines()[1:])
+    assert len(rows) == 2
+    for name, text in rows.items():
+        with Image.open(tmp_path / "masks" / f"{name}.png") as mask:
+            pixels = np.asarray(mask) == 255
+        assert np.array_equal(by_definition(text, *pixels.shape), pixels)
+    before = table.read_bytes()
+    (folder / "a_broken.jpg").unlink()
+    assert shell(*words, table)[0] == 0, "one's own table is replaced"
+    assert table.read_bytes() == before
+    table.write_text("the user's now")
+    assert "labkit has not written it as it is now" in shell(*words, table)[2]
+
+
+def test_twenty_thousand_names_are_checked_before_the_first_image_within_a_second(tmp_path):
+    """Processor time, and twice of it: this machine may be busy."""
+    for number in range(20_000):
+        (tmp_path / f"{number}.jpg").touch()
+    began = time.process_time()
+    files = analysis.predictions.image_files([tmp_path])
+    check_targets([tmp_path / "masks" / f"{path.stem}.png" for path in files], files)
+    assert time.process_time() - began < 2
 
 
 def test_mistakes_are_counted_by_their_distance_to_the_outline(run, tiny_pets):
@@ -247,9 +292,9 @@ def test_masks_of_several_classes_are_palette_images_of_their_indices(tiny_pets,
     run = trained(tiny_pets, tmp_path / "run", target="species")
     predictor = analysis.load_predictor(run, "cpu", "float32")
     files = [tiny_pets.image_path(p) for p in tiny_pets.split("test")[:3]]
-    for source, target in zip(files, analysis.predict_files(predictor, files, tmp_path / "masks"), strict=True):
+    for source, (name, _) in zip(files, analysis.predict_files(predictor, files, tmp_path / "masks"), strict=True):
         expected = predictor.image_logits(read_image(source)).argmax(0).numpy()
-        with Image.open(target) as image:
+        with Image.open(tmp_path / "masks" / f"{name}.png") as image:
             assert image.mode == "P"
             np.testing.assert_array_equal(np.asarray(image), expected)
             np.testing.assert_array_equal(np.asarray(image.convert("RGB")), painting.mask_image(expected))

@@ -44,7 +44,7 @@ def test_every_command_explains_itself_with_an_example():
 def test_the_whole_way_from_data_to_masks(shell, recipe, tiny_root, tmp_path):
     run = tmp_path / "run"
     status, out, err = shell(
-        "train", recipe, "--data", tiny_root, "--run", run, "--epochs", 3, "--seed", 5, "--device", "cpu"
+        "train", recipe, "--data", tiny_root, "--run-dir", run, "--epochs", 3, "--seed", 5, "--device", "cpu"
     )
     assert status == 0, err
     assert re.search(r"device: CPU with \d+ threads, \d+\.\d of \d+\.\d GiB of memory free, \w+\nrun: .*\nepoch", out)
@@ -146,7 +146,18 @@ def test_a_users_mistake_is_one_sentence_and_status_1(shell, tiny_root, monkeypa
 
 def test_another_network_brings_its_own_defaults(shell, recipe, tiny_root, tmp_path):
     status, _, err = shell(
-        *("train", recipe, "--data", tiny_root, "--model", "resnet34_unet", "--epochs", 1, "--run", tmp_path / "run")
+        *(
+            "train",
+            recipe,
+            "--data",
+            tiny_root,
+            "--model",
+            "resnet34_unet",
+            "--epochs",
+            1,
+            "--run-dir",
+            tmp_path / "run",
+        )
     )
     assert status == 0, err
     text = (tmp_path / "run" / "recipe.toml").read_text()
@@ -174,7 +185,7 @@ def test_an_interrupt_between_two_epochs_says_what_is_kept_too(recipe, tiny_root
 
 
 def test_an_interrupted_training_says_what_is_kept(recipe, tiny_root, lab_home, tmp_path):
-    words = ["train", str(recipe), "--data", str(tiny_root), "--run", str(tmp_path / "run"), "--epochs", "5000"]
+    words = ["train", str(recipe), "--data", str(tiny_root), "--run-dir", str(tmp_path / "run"), "--epochs", "5000"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "labkit", *words, "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

@@ -1,5 +1,8 @@
 """What a network costs, against counts by hand, published numbers and autograd on a real device."""
 
+from types import SimpleNamespace
+
+import psutil
 import pytest
 import torch
 import torchvision
@@ -8,8 +11,12 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from course.stages import stage_table
 from labkit.analysis import latency, network_costs
+from labkit.analysis.costs import memory_warning
 from labkit.errors import LabError
 from labkit.models import BasicBlock, ResNet34Encoder, build_model
+from labkit.training import Recipe
+
+CPU = torch.device("cpu")
 
 NETWORKS = [
     {"name": "unet", "width": 4, "up": "interpolated", "padding": "reflect", "dropout": 0.1},
@@ -124,3 +131,22 @@ def test_what_cannot_be_measured_is_one_sentence():
         stage_table(BasicBlock(3, 3))
     with pytest.raises(LabError, match="repeats=0"):
         latency(BasicBlock(3, 3), 32, repeats=0)
+
+
+def test_a_batch_that_cannot_fit_is_told_before_it_is_tried(monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**30))
+    what = Recipe().changed(data={"image_size": 128}, training={"batch_size": 8, "precision": "float32"})
+    kept = 8 * network_costs(build_model("unet"), 128).activation_bytes + 4 * 31_043_521 * 4
+    assert memory_warning(what, CPU) == (
+        f"a batch of 8 needs about {kept / 2**30:.1f} GiB and 1.0 GiB are free; halve training.batch_size and double "
+        "training.accumulate, which keeps the step"
+    )
+    assert memory_warning(what.changed(training={"batch_size": 1}), CPU) is None
+    assert "a batch of 4 needs" in memory_warning(what.changed(data={"image_size": 256}), CPU, processes=2)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64 * 2**30))
+    assert memory_warning(what, CPU) is None
+
+
+def test_a_network_that_takes_no_single_image_is_left_to_its_training():
+    what = Recipe().changed(data={"image_size": 64}, model={"name": "report_resnet34_unet", "report": "003"})
+    assert memory_warning(what, CPU) is None

@@ -15,17 +15,27 @@ from tests.labkit.test_training import recipe
 CPU = torch.device("cpu")
 
 
-def test_a_device_that_is_not_there_is_said_in_one_sentence():
+def test_a_device_that_is_not_there_is_said_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert choose_device("cpu") == CPU
     for name in ("tpu9", f"cuda:{torch.cuda.device_count() + 3}", "mps", "meta"):
         with pytest.raises(LabError, match=f"does not run on device '{name}'; there are cpu"):
             choose_device(name)
 
 
-def test_auto_takes_no_device_on_which_scores_cannot_be_summed(monkeypatch):
+def test_apples_gpu_is_taken_only_when_it_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert choose_device("auto") == CPU
+    assert choose_device("mps").type == "mps"
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((6, 1), "float32"), ((7, 0), "float16"), ((7, 5), "float16"), ((8, 0), "bfloat16")]
+)
+def test_a_gpu_trains_in_what_it_multiplies_fastest(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_precision("auto", torch.device("cuda:0")) == precision
 
 
 @pytest.mark.parametrize("name", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])
@@ -36,7 +46,8 @@ def test_bfloat16_is_chosen_where_the_processor_multiplies_in_it(monkeypatch, na
     assert choose_precision("auto", CPU) == "bfloat16"
     monkeypatch.setattr(torch.cpu, name, lambda: False)
     assert choose_precision("auto", CPU) == "float32"
-    assert choose_precision("bfloat16", CPU) == "bfloat16", "what the recipe asks for counts"
+    with pytest.warns(UserWarning, match="has no bfloat16, and emulates it slowly; set precision = auto"):
+        assert choose_precision("bfloat16", CPU) == "bfloat16", "what the recipe asks for counts"
 
 
 def test_an_instruction_set_that_onednn_may_not_use_does_not_count():

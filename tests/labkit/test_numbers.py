@@ -66,7 +66,7 @@ def test_logits_that_are_not_finite_make_no_finite_loss(tiny_pets):
 
 def test_the_shell_ends_with_an_error_where_nothing_was_learned(shell, recipe_file, tiny_root, tmp_path):  # noqa: F811
     words = ("--data", tiny_root, "--learning-rate", "1e30", "--batch-size", 64, "--epochs", 1, "--device", "cpu")
-    status, out, err = shell("train", recipe_file, *words, "--run", tmp_path / "run")
+    status, out, err = shell("train", recipe_file, *words, "--run-dir", tmp_path / "run")
     assert status == 1
     assert err.startswith("error: epoch 1: the validation loss is ")
     assert "best" not in out

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ PLAIN = {"model": {"norm": "none", "dropout": 0.0}, "training": {"loss": "bce"}}
 
 def torchrun(*words: str, processes: int = 2, home: Path | None = None) -> subprocess.Popen:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "--", "labkit", "train", *words]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "labkit", "train", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({"LABKIT_HOME": str(home)} if home else {})
     return subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -38,7 +39,7 @@ def train(tiny_root, lab_home, tmp_path):
     def start(what, name: str, *more: str, processes: int = 2, wait: bool = True):
         file = tmp_path / f"{name}.toml"
         file.write_text(what.toml())
-        words = [str(file), "--data", str(tiny_root), "--run", str(tmp_path / name), "--device", "cpu", *more]
+        words = [str(file), "--data", str(tiny_root), "--run-dir", str(tmp_path / name), "--device", "cpu", *more]
         process = torchrun(*words, processes=processes, home=lab_home)
         if not wait:
             return tmp_path / name, process
@@ -68,6 +69,30 @@ def test_two_processes_give_the_weights_and_scores_of_one_with_the_same_batch(tr
     moved = largest_difference(weights(run), {k: torch.zeros_like(v) for k, v in weights(run).items()})
     assert moved > 0.1  # they are not all nothing
     assert len(alone) == 4
+
+
+def test_gradients_are_exchanged_once_for_each_step(train, tiny_pets, tmp_path):
+    """Of three batches that are added up, the first two are each process's own matter."""
+    table = {"accumulate": 3, "batch_size": 4, "loss": "bce"}
+    what = recipe(model=PLAIN["model"], training=table)
+    run, _ = train(what, "accumulated")
+    trained(what, tiny_pets, tmp_path / "one")
+    assert largest_difference(weights(run), weights(tmp_path / "one")) < 1e-4
+
+    class Counted(torch.nn.Identity):
+        entered = 0
+
+        @contextmanager
+        def no_sync(self):
+            self.entered += 1
+            yield
+
+    model = Counted()
+    for more in (True, True, False):
+        for processes in (Processes(2, 1), Processes()):
+            with processes.without_exchange(model, more):
+                pass
+    assert model.entered == 2
 
 
 def test_a_run_goes_on_with_another_number_of_processes(train, tiny_pets, tmp_path):

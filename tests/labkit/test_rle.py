@@ -98,9 +98,9 @@ def test_a_wrong_table_is_told(tmp_path, shell, text, sentence):
 
 
 def test_an_image_that_is_no_mask_is_refused(tmp_path, shell):
-    Image.new("RGB", (3, 2)).save(tmp_path / "photo.png")
+    Image.new("RGB", (3, 2), "red").save(tmp_path / "photo.png")
     status, _, error = shell("rle", "encode", tmp_path / "photo.png", "--out", tmp_path / "t.csv")
-    assert (status, "photo.png: has 3 values a pixel; a mask has one" in error) == (1, True)
+    assert (status, "photo.png: the mask is in colors; save it with one number a pixel" in error) == (1, True)
     assert not (tmp_path / "t.csv").exists()
 
 

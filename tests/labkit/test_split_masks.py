@@ -111,7 +111,8 @@ def test_a_file_in_the_way_is_said_before_anything_is_scored_or_written(shell, f
 def test_masks_of_several_classes_are_palette_images(lab_home, tiny_pets, tmp_path):
     what = recipe(data={"target": "species"}, training={"loss": "cross-entropy+dice", "epochs": 1})
     predictor = analysis.load_predictor(fit(what, tiny_pets, tmp_path / "run", device="cpu"), "cpu")
-    names = list(analysis.predict_split(predictor, tiny_pets, "valid", tmp_path / "masks", tmp_path / "pictures"))
+    found = analysis.predict_split(predictor, tiny_pets, "valid", tmp_path / "masks", tmp_path / "pictures")
+    names = [name for name, _ in found]
     assert len(names) == 2
     for name in names:
         with Image.open(tmp_path / "masks" / f"{name}.png") as mask:

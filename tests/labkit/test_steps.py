@@ -23,7 +23,7 @@ from labkit.training import (
     train_step,
     valid_scores,
 )
-from labkit.training.loop import Steps, gradient_norm
+from labkit.training.loop import gradient_norm
 from labkit.training.runs import load_checkpoint, save_checkpoint
 from labkit.training.tables import TrainingTable
 from tests.labkit.test_training import recipe, trained, weights
@@ -93,12 +93,11 @@ def test_training_dice_is_that_of_validation_where_nothing_differs(tiny_pets):
     trainer, bars = Trainer(what, tiny_pets, build_network(what)), []
     batches = batch_indices(trainer.train, 5, seed=0, epoch=1)
     steps = trainer.epoch(batches, 1, 32, lambda items, _: bars.append(Bar(items)) or bars[0])
-    sizes = [len(batch) for batch in batches]
     expected = valid_scores(trainer.model, trainer.arrays, trainer.train, trainer.prepare, what, 32)
     assert 0 < expected["dice"] < 1
-    assert np.average(steps.dices, weights=sizes) == pytest.approx(expected["dice"], abs=1e-5)
-    assert bars[0].shown[-1] == f"loss {np.mean(steps.losses):.4f}, Dice {np.mean(steps.dices):.4f}"
-    assert len(bars[0].shown) == 4
+    assert steps.dice == pytest.approx(expected["dice"], abs=1e-5)
+    first = valid_scores(trainer.model, trainer.arrays, batches[0], trainer.prepare, what, 32)
+    assert bars[0].shown == [f"loss {first['loss']:.4f}, Dice {first['dice']:.4f}"]  # of each tenth step
 
 
 # --- gradient norms
@@ -161,13 +160,13 @@ def test_off_the_cpu_no_step_asks_for_a_number_or_waits_for_a_copy(tables, tiny_
     what = resolve(recipe(**tables), tiny_pets, "cpu")
     trainer = Trainer(what.changed(training={"device": "meta"}), tiny_pets, build_network(what))
     monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # there is none for this device
-    monkeypatch.setattr(Trainer, "read_steps", lambda self, epoch, steps: steps)
+    monkeypatch.setattr(Trainer, "read_steps", lambda self, epoch, *lists: lists)
     batches = np.array_split(tiny_pets.split("train"), 4)
     with Watcher() as watcher:
-        steps = trainer.epoch(batches, 1, 32, lambda items, epoch: items)
+        losses, rates, counts, norms = trainer.epoch(batches, 1, 32, lambda items, epoch: items)
     assert watcher.waits == []
-    assert len(steps.losses) == len(steps.dices) == len(steps.rates) == 4
-    assert {value.device.type for value in steps.losses + steps.dices + steps.gradient_norms} == {"meta"}
+    assert len(losses) == len(counts) == len(rates) == 4
+    assert {value.device.type for value in losses + counts + norms} == {"meta"}
 
 
 def test_watcher_of_the_test_before_sees_what_it_looks_for():
@@ -180,12 +179,11 @@ def test_watcher_of_the_test_before_sees_what_it_looks_for():
 
 def test_off_the_cpu_the_first_loss_that_is_no_number_is_named_at_the_end_of_the_epoch(tiny_pets):
     what = resolve(recipe(), tiny_pets, "cpu")
-    trainer, norms = Trainer(what, tiny_pets, build_network(what)), [torch.tensor(1.0)]
-    losses, dices = (
-        [torch.tensor(v) for v in values] for values in ((0.5, float("nan"), float("inf")), (0.1, 0.2, 0.3))
-    )
+    trainer = Trainer(what, tiny_pets, build_network(what))
+    losses = [torch.tensor(value) for value in (0.5, float("nan"), float("inf"))]
+    counts, norms = [torch.ones(2, 1, 3, dtype=torch.int64)] * 3, [torch.tensor(1.0)]
     with pytest.raises(FloatingPointError, match=r"epoch 3, step 2: the loss is nan at learning rate 0\.2$"):
-        trainer.read_steps(3, Steps(losses, dices, [0.1, 0.2, 0.2], norms))
+        trainer.read_steps(3, losses, [0.1, 0.2, 0.2], counts, norms)
 
 
 # --- early stopping

@@ -252,7 +252,9 @@ def test_a_training_at_work_keeps_its_folder(tiny_pets, tmp_path):
     def meddling(batches, epoch):
         with ThreadPoolExecutor() as pool:
             other = pool.submit(trained, recipe(), tiny_pets, tmp_path / "run", resume=True)
-        with pytest.raises(LabError, match="another process is training there; wait for it or choose another --run"):
+        with pytest.raises(
+            LabError, match="another process is training there; wait for it or choose another --run-dir"
+        ):
             other.result()
         return batches
 

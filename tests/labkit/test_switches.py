@@ -61,7 +61,7 @@ def test_a_training_takes_switches(tiny_root, tmp_path, shell):
         "--set",
         "training.precision=float32",
     ]
-    status, _, error = shell("train", "quick", "--data", tiny_root, "--run", tmp_path / "run", *words)
+    status, _, error = shell("train", "quick", "--data", tiny_root, "--run-dir", tmp_path / "run", *words)
     assert (status, error.count("error")) == (0, 0)
     recipe = open_run(tmp_path / "run").recipe
     assert (recipe.data.image_size, recipe.model.width, recipe.training.epochs) == (32, 4, 1)

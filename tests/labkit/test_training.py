@@ -227,6 +227,7 @@ VARIANTS = {
         "training": {"optimizer": "radam", "schedule": "constant", "sizes": [[32, 1], [48, 1]]},
     },
     "bfloat16": {"training": {"precision": "bfloat16"}},
+    "float16": {"training": {"precision": "float16"}},
 }
 
 
@@ -314,9 +315,9 @@ def test_last_accumulated_step_of_an_epoch_is_a_mean_too(tiny_pets):
     with pytest.MonkeyPatch.context() as patch:
         step = loop.train_step
 
-        def noted(model, images, masks, loss, precision, loss_scale):
+        def noted(model, images, masks, loss, precision, loss_scale, scaler):
             scales.append(loss_scale)
-            return step(model, images, masks, loss, precision, loss_scale)
+            return step(model, images, masks, loss, precision, loss_scale, scaler)
 
         patch.setattr(loop, "train_step", noted)
         table = {"loss": "bce", "batch_size": 4, "accumulate": 3, "epochs": 1}
@@ -370,13 +371,32 @@ def test_with_a_moving_average_it_is_what_is_kept(tiny_pets, tmp_path):
     assert not equal_weights(kept, weights(tmp_path / "run"))
 
 
-def test_bfloat16_is_near_float32_and_keeps_float32_weights(tiny_pets, tmp_path):
-    half = trained(recipe(training={"precision": "bfloat16", "epochs": 2}), tiny_pets, tmp_path / "half")
+@pytest.mark.filterwarnings("ignore:cpu. has no bfloat16")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_near_float32_and_keeps_float32_weights(precision, tiny_pets, tmp_path):
+    half = trained(recipe(training={"precision": precision, "epochs": 2}), tiny_pets, tmp_path / "half")
     full = trained(recipe(training={"epochs": 2}), tiny_pets)
     assert [e.train_loss for e in half] != [e.train_loss for e in full]
     assert half[-1].train_loss == pytest.approx(full[-1].train_loss, rel=0.05)
     kept = load_file(tmp_path / "half" / "best.safetensors")
     assert {v.dtype for v in kept.values() if v.is_floating_point()} == {torch.float32}
+
+
+def test_gradients_beyond_float16_cost_a_step_and_nothing_else(tiny_pets):
+    """The scaler leaves the step out and halves its factor; the gradients that count are without the factor."""
+    what = resolve(recipe(training={"precision": "float16", "schedule": "constant"}), tiny_pets, "cpu")
+    torch.manual_seed(0)
+    trainer = loop.Trainer(what, tiny_pets, build_network(what))
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    first, second = ([trainer.train[i : i + 8]] for i in (0, 8))
+    trainer.epoch(first, 1, 32, lambda batches, epoch: batches)
+    assert trainer.scaler.get_scale() == 2.0**59
+    assert all(torch.equal(before[name], value) for name, value in trainer.model.named_parameters())
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    steps = trainer.epoch(second, 1, 32, lambda batches, epoch: batches)
+    assert 0 < steps.gradient_norms[0] < 100
+    assert any(not torch.equal(before[name], value) for name, value in trainer.model.named_parameters())
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

@@ -1,0 +1,73 @@
+"""Weights to start a training from: one's own, or somebody else's file."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from labkit.errors import LabError, some_of
+
+INSIDE = ("state_dict", "model_state_dict", "model")
+"""Under what the weights usually stand where a file holds more than them."""
+PREFIXES = ("module.", "_orig_mod.")
+"""What DistributedDataParallel and torch.compile put before every name."""
+
+
+def start_from(model: nn.Module, path: str | Path) -> nn.Module:
+    """Load the weights of a file where name and shape agree with the network's; a warning tells what did not fit.
+
+    Args:
+        model: changed in place, and returned.
+        path: `.safetensors`, or a file of `torch.save`, which is opened without running code from it.
+
+    Raises:
+        LabError: there is no such file, it holds no weights, or none of them fits the network.
+    """
+    found, own = {_plain(name): value for name, value in read_weights(Path(path)).items()}, model.state_dict()
+    fitting = {name: value for name, value in found.items() if name in own and value.shape == own[name].shape}
+    if not fitting:
+        raise LabError(
+            f"{path}: no weight fits the network: it holds {some_of([*found])}, the network {some_of([*own])}"
+        )
+    if bad := [name for name, value in fitting.items() if not value.isfinite().all()]:
+        raise LabError(f"{path}: weights are not finite, first {bad[0]}; choose another file")
+    model.load_state_dict(fitting, strict=False)
+    left, unused = sorted(own.keys() - fitting.keys()), sorted(found.keys() - fitting.keys())
+    if left or unused:
+        warnings.warn(
+            f"{path}: {len(fitting)} of the network's {len(own)} weights are taken from it; as initialized: "
+            f"{some_of(left) or 'none'}; not used: {some_of(unused) or 'none'}",
+            stacklevel=2,
+        )
+    return model
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by name (see `start_from`)."""
+    if not path.is_file():
+        raise LabError(f"{path}: no such weights file")
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise LabError(f"{path}: the weights file is damaged ({error}); copy it again") from None
+    except Exception:  # pickle's errors are of many kinds
+        raise LabError(
+            f"{path}: is no file of weights alone, and opening it could run code; where it was made, save "
+            "`model.state_dict()` instead"
+        ) from None
+    for key in INSIDE:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
+    if not tensors:
+        raise LabError(f"{path}: no weights by name are in it; save `model.state_dict()`")
+    return tensors
+
+
+def _plain(name: str) -> str:
+    while name.startswith(PREFIXES):
+        name = name.partition(".")[2]
+    return name
