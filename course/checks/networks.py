@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
+from course.probes import PlainBlock
 from labkit import models
 
 # --- predictions
@@ -155,14 +156,6 @@ def _judge_never(arrays: Collected, seed: int) -> None:
 never_called = Check("never_called", "pools and ReLUs, too; the network is as it was", _collect_never, _judge_never)
 
 # --- a block without its branch
-
-
-class PlainBlock(models.BasicBlock):
-    """A basic block without its shortcut."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)))
 
 
 def _blocks(seed: int) -> dict[str, tuple[nn.Module, Tensor]]:
