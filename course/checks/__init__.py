@@ -12,8 +12,9 @@ from course.checks.classes import (
     pixel_cross_entropy,
     uniform_loss,
 )
-from course.checks.compression import int8_weights
+from course.checks.compression import folded, int8_weights
 from course.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
+from course.checks.encoders import encoder_choice, inception_side, separable_weights, tap_unet
 from course.checks.first_steps import he_weights, overfit
 from course.checks.gates import gated_unet, repaired_gate, replaced_map
 from course.checks.lab_decoder import decoder_stage, repaired_cbam, whole_resnet_unet

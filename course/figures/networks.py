@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from course.figures.costs import plain_numbers
 from labkit.curves import new_figure
 from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 
@@ -100,6 +101,7 @@ def seed_lines(
         axes.plot(x, values.T, color=color, lw=0.8, alpha=0.5)
         axes.plot(x, np.exp(np.log(values).mean(axis=0)), color=color, lw=2.2, marker=marker, ms=4, label=name)
     axes.set(yscale="log", xlabel=xlabel, ylabel=ylabel)
+    plain_numbers(axes.yaxis)
     if ticks:
         axes.set_xticks(x)
     else:
@@ -119,7 +121,7 @@ def attention_maps(
         weights: name of the network -> `float [C]` between 0 and 1, of one stage.
     """
     columns = len(next(iter(maps.values())))
-    figure = new_figure(8.5, 0.6 + 1.75 * len(maps))
+    figure = new_figure(8.5, 1.1 + len(maps) * max(0.5 + 1.35 * image.shape[0] / image.shape[1], 1.1))
     grid = figure.subplots(len(maps), columns + 2, squeeze=False, width_ratios=[1] * (columns + 1) + [1.6])
     every = np.concatenate([values.ravel() for row in maps.values() for values in row.values()])
     extent = (0, image.shape[1], image.shape[0], 0)
