@@ -121,7 +121,7 @@ def attention_maps(
         weights: name of the network -> `float [C]` between 0 and 1, of one stage.
     """
     columns = len(next(iter(maps.values())))
-    figure = new_figure(8.5, 1.1 + len(maps) * max(0.5 + 1.35 * image.shape[0] / image.shape[1], 1.1))
+    figure = new_figure(8.5, 0.9 + len(maps) * (0.3 + max(1.35 * image.shape[0] / image.shape[1], 0.9)))
     grid = figure.subplots(len(maps), columns + 2, squeeze=False, width_ratios=[1] * (columns + 1) + [1.6])
     every = np.concatenate([values.ravel() for row in maps.values() for values in row.values()])
     extent = (0, image.shape[1], image.shape[0], 0)
