@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,22 +10,35 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as v2
 
-from course.checks.verdict import as_array, call, expect, passed
+from course.checks.verdict import Check, Collected, as_array, call, expect
 
 ANGLES = (30.0, -75.0, 10.0, 90.0)
 
 
-def mask_strict_or_not(answer: Callable[[Tensor, bool], Any]) -> None:
-    """Check `mask_strict_or_not(trimap, border_is_pet)`: trimap `uint8 [H, W]` -> mask `[H, W]` of 0 and 1.
+# --- a mask from a trimap
 
-    Raises:
-        WrongAnswer: names what the function does instead.
-    """
-    what = "mask_strict_or_not"
-    generator = torch.Generator().manual_seed(1)
-    trimaps = [torch.randint(1, 4, (5, 7), generator=generator, dtype=torch.uint8) for _ in range(3)]
-    trimaps += [torch.full((2, 3), value, dtype=torch.uint8) for value in (1, 2, 3)]
-    pet_values = {flag: _pet_values(answer, trimaps, flag, what) for flag in (False, True)}
+
+def _trimaps(seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed + 1)
+    drawn = [torch.randint(1, 4, (5, 7), generator=generator, dtype=torch.uint8) for _ in range(3)]
+    return drawn + [torch.full((2, 3), value, dtype=torch.uint8) for value in (1, 2, 3)]
+
+
+def _collect_masks(student: Callable, seed: int) -> Collected:
+    what, trimaps = "mask_strict_or_not", _trimaps(seed)
+    return {
+        f"{flag} {number}": as_array(call(student, trimap.clone(), flag, what=what), what)
+        for flag in (False, True)
+        for number, trimap in enumerate(trimaps)
+    }
+
+
+def _judge_masks(arrays: Collected, seed: int) -> None:
+    what, trimaps = "mask_strict_or_not", _trimaps(seed)
+    pet_values = {
+        flag: _pet_values([arrays[f"{flag} {number}"] for number in range(len(trimaps))], trimaps, what)
+        for flag in (False, True)
+    }
     strict, loose = pet_values[False], pet_values[True]
 
     expect(
@@ -56,17 +68,15 @@ def mask_strict_or_not(answer: Callable[[Tensor, bool], Any]) -> None:
     )
     expect(
         (strict, loose) == ({1}, {1, 3}),
-        f"{what}: with border_is_pet=False the pet is made of the trimap values {sorted(strict)} instead of [1], "
-        f"with True of {sorted(loose)} instead of [1, 3]",
+        f"{what}: with border_is_pet=False the trimap values {sorted(strict)} came out as pet, with True "
+        f"{sorted(loose)}; which values does the table call pet, and which border?",
     )
-    passed("Mask from a trimap", "right with the border and without it")
 
 
-def _pet_values(answer: Callable, trimaps: list[Tensor], flag: bool, what: str) -> set[int]:
-    """The trimap values that the student's function calls pet."""
+def _pet_values(masks: list[np.ndarray], trimaps: list[Tensor], what: str) -> set[int]:
+    """The trimap values that the masks call pet."""
     seen: dict[int, set[float]] = {1: set(), 2: set(), 3: set()}
-    for trimap in trimaps:
-        mask = as_array(call(answer, trimap.clone(), flag, what=what), what)
+    for mask, trimap in zip(masks, trimaps, strict=True):
         expect(
             mask.shape == tuple(trimap.shape),
             f"{what}: the mask must have the size of the trimap, {tuple(trimap.shape)}, found {mask.shape}",
@@ -88,39 +98,43 @@ def _pet_values(answer: Callable, trimaps: list[Tensor], flag: bool, what: str) 
     return {value for value, results in seen.items() if results == {1.0}}
 
 
-def channel_statistics(answer: Callable[[np.ndarray], Any]) -> None:
-    """Check `channel_statistics(images)`: `uint8 [N, H, W, 3]` -> mean and standard deviation, 3 numbers each.
+mask_strict_or_not = Check("mask_strict_or_not", "right with the border and without it", _collect_masks, _judge_masks)
 
-    The standard deviation may be divided by n or by n - 1.
+# --- mean and standard deviation
 
-    Raises:
-        WrongAnswer: names what the function computes instead.
-    """
-    what = "channel_statistics"
-    for images in _image_stacks():
-        result = call(answer, images.copy(), what=what)
+
+def _collect_statistics(student: Callable, seed: int) -> Collected:
+    what, arrays = "channel_statistics", {}
+    for number, images in enumerate(_image_stacks(seed)):
+        result = call(student, images.copy(), what=what)
         expect(result is not None, f"{what}: nothing came back; does the function end in `return ...`?")
         try:
             mean, std = result
         except (TypeError, ValueError):
             expect(False, f"{what}: return two arrays, `return mean, std`; found {type(result).__name__}")
-        mean, std = as_array(mean, f"{what}, mean").squeeze(), as_array(std, f"{what}, std").squeeze()
-        _judge_statistics(images, mean.astype(np.float64), std.astype(np.float64), what)
-    passed("Mean and standard deviation", "per channel, over all pixels of all images")
+        for name, values in (("mean", mean), ("std", std)):
+            arrays[f"{name} {number}"] = as_array(values, f"{what}, {name}").squeeze().astype(np.float64)
+    return arrays
 
 
-def _image_stacks() -> list[np.ndarray]:
+def _judge_statistics(arrays: Collected, seed: int) -> None:
+    for number, images in enumerate(_image_stacks(seed)):
+        _judge_stack(images, arrays[f"mean {number}"], arrays[f"std {number}"])
+
+
+def _image_stacks(seed: int) -> list[np.ndarray]:
     """Small stacks of images that differ much in brightness, so that wrong formulas differ from the right one."""
     stacks = []
-    for count, height, width, seed in ((6, 20, 30, 1), (9, 24, 16, 2)):
-        rng = np.random.default_rng(seed)
+    for count, height, width in ((6, 20, 30), (9, 24, 16)):
+        rng = np.random.default_rng([seed, count])
         brightness = rng.uniform(20, 190, (count, 1, 1, 3))
         noise = rng.uniform(0, [60, 40, 25], (count, height, width, 3))
         stacks.append((brightness + noise).astype(np.uint8))
     return stacks
 
 
-def _judge_statistics(images: np.ndarray, mean: np.ndarray, std: np.ndarray, what: str) -> None:
+def _judge_stack(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+    what = "channel_statistics"
     scaled = images.astype(np.float64) / 255
     right_mean, right_std = scaled.mean((0, 1, 2)), scaled.std((0, 1, 2))
 
@@ -145,7 +159,7 @@ def _judge_statistics(images: np.ndarray, mean: np.ndarray, std: np.ndarray, wha
         not (near(std, right_mean) and near(mean, right_std)),
         f"{what}: mean and standard deviation are in the wrong order; the mean comes first",
     )
-    expect(near(mean, right_mean), f"{what}: the mean should be {_digits(right_mean)}, found {_digits(mean)}")
+    expect(near(mean, right_mean), f"{what}: the mean is not that of all pixels of a channel; over which axes is it?")
 
     wrapped = (images * images).astype(np.float64).mean((0, 1, 2)) / 255**2 - right_mean**2
     wrong = {
@@ -164,29 +178,28 @@ def _judge_statistics(images: np.ndarray, mean: np.ndarray, std: np.ndarray, wha
     }
     for advice, value in wrong.items():
         expect(not near(std, value), f"{what}: {advice}")
-    expect(
-        near(std, right_std),
-        f"{what}: the standard deviation should be {_digits(right_std)}, found {_digits(std)}",
-    )
+    expect(near(std, right_std), f"{what}: the mean is right, the standard deviation is not; over which pixels is it?")
 
 
-def _digits(values: np.ndarray) -> str:
-    return "(" + ", ".join(f"{value:.4f}" for value in values) + ")"
+channel_statistics = Check(
+    "channel_statistics", "per channel, over all pixels of all images", _collect_statistics, _judge_statistics
+)
+
+# --- the matrix of a rotation
 
 
-def rotation_matrix(answer: Callable[[float], Any]) -> None:
-    """Check `rotation_matrix(degrees)`: the 2x3 matrix for `affine_grid` that turns an image clockwise.
-
-    Raises:
-        WrongAnswer: names what the matrix does instead.
-    """
-    what = "rotation_matrix"
-    found = []
-    for degrees in ANGLES:
-        matrix = as_array(call(answer, degrees, what=what), what).astype(np.float64)
+def _collect_rotations(student: Callable, seed: int) -> Collected:
+    what, found = "rotation_matrix", {}
+    for number, degrees in enumerate(ANGLES):
+        matrix = as_array(call(student, degrees, what=what), what)
         matrix = matrix[0] if matrix.shape == (1, 2, 3) else matrix
         expect(matrix.shape == (2, 3), f"{what}: a 2x3 matrix is expected, found the shape {matrix.shape}")
-        found.append(matrix)
+        found[str(number)] = matrix.astype(np.float64)
+    return found
+
+
+def _judge_rotations(arrays: Collected, seed: int) -> None:
+    what, found = "rotation_matrix", list(arrays.values())
     radians = [math.radians(degrees) for degrees in ANGLES]
 
     def all_near(angles: tuple[float, ...] | list[float], sign: int) -> bool:
@@ -212,7 +225,7 @@ def rotation_matrix(answer: Callable[[float], Any]) -> None:
     )
     expect(
         all_near(radians, 1),
-        f"{what}: for {ANGLES[0]:g} degrees\n{found[0].round(3)}\nwas found; check where it maps the corners",
+        f"{what}: the matrix for {ANGLES[0]:g} degrees does not turn by them; check where it maps the corners",
     )
     image = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(1))
     for degrees, matrix in zip(ANGLES, found, strict=True):
@@ -220,10 +233,14 @@ def rotation_matrix(answer: Callable[[float], Any]) -> None:
         turned = F.grid_sample(image, grid, align_corners=False)
         oracle = v2.affine(image, degrees, [0, 0], 1.0, [0.0, 0.0], InterpolationMode.BILINEAR)
         expect((turned - oracle).abs().max() < 1e-3, f"{what}: not what torchvision gives for {degrees:g} degrees")
-    passed("Matrix of a rotation", "the same image as torchvision's affine")
 
 
 def _turn(radians: float) -> np.ndarray:
     """From result to source, y down, for an image that turns clockwise."""
     cos, sin = math.cos(radians), math.sin(radians)
     return np.array([[cos, sin], [-sin, cos]])
+
+
+rotation_matrix = Check(
+    "rotation_matrix", "the same image as torchvision's affine", _collect_rotations, _judge_rotations
+)
