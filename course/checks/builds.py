@@ -1,6 +1,7 @@
 """Checks of networks that students build: layers, values and gradients under the weights of the lab's network.
 
-A student's module may call its parts what it likes: weights are copied in the order in which the layers are called.
+A student's module may call its parts what it likes: weights are copied in the order in which the layers are called,
+among layers of one kind, so that of two branches either may come first.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,45 +37,50 @@ def build_check(
     """
 
     def collect(student: Callable, seed: int) -> Collected:
-        inputs, theirs = _drawn(shapes, seed), _with_weights(reference, seed)
+        inputs, theirs = drawn_inputs(shapes, seed), with_weights(reference, seed)
         net = call(student, *arguments, what=what)
         expect(isinstance(net, nn.Module), f"{what}: an nn.Module is expected, found {type(net).__name__}")
         own = not type(net).__module__.startswith("labkit.")
         expect(own, f"{what}: that is the lab's own network; build yours from torch.nn")
-        layers, wanted = _layers(net.eval(), inputs[0], what), _layers(theirs, inputs[0], what)
+        called, wanted = _layers(net.eval(), inputs[0], what), _unique(_layers(theirs, inputs[0], what))
+        layers = _unique(called)
         arrays: Collected = {
             "layers": np.array([_described(layer) for layer in layers], dtype=str),
-            "twice": np.array(len(set(layers)) < len(layers)),
+            "kinds": np.array(_kinds(layers), dtype=str),
+            "repeated": np.array(len(called) - len(layers)),
             "lost": np.array(len({*layers} - {*net.modules()})),
             "spare": np.array(len([m for m in net.modules() if isinstance(m, LAYERS) and m not in layers])),
         }
-        if arrays["layers"].tolist() == [_described(layer) for layer in wanted]:
-            for mine, other in zip(layers, wanted, strict=True):
+        if sorted(map(_described, layers)) == sorted(map(_described, wanted)):
+            for mine, other in zip(layers, _matched(_kinds(layers), wanted), strict=True):
                 mine.eval().load_state_dict(other.state_dict())
-            arrays |= _values(lambda *x: call(net, *x, what=f"{what} for {_sizes(x)}"), inputs, what)
+            arrays |= output_values(lambda *x: call(net, *x, what=f"{what} for {sizes_of(x)}"), inputs, what)
             arrays["gradients"] = _gradients(net, layers, inputs[0], what)
         return arrays
 
     def judge(arrays: Collected, seed: int) -> None:
         """Layers first, then values, then gradients: each is told only when those before it are right."""
-        inputs, theirs = _drawn(shapes, seed), _with_weights(reference, seed)
-        order, layers = _layers(theirs, inputs[0], what), arrays["layers"].tolist()
-        expect(not arrays["twice"], f"{what}: one layer is called twice; each step needs a layer of its own")
-        wrong = _wrong_layers(layers, [_described(layer) for layer in order])
-        expect(not wrong, f"{what}: {wrong}")
+        inputs, theirs = drawn_inputs(shapes, seed), with_weights(reference, seed)
+        called, kinds = _layers(theirs, inputs[0], what), arrays["kinds"].tolist()
+        order = _unique(called)
+        again = arrays["repeated"] > len(called) - len(order)
+        expect(not again, f"{what}: one layer is called twice; each step needs a layer of its own")
+        found, wanted = arrays["layers"].tolist(), [_described(layer) for layer in order]
+        expect(sorted(found) == sorted(wanted), f"{what}: {_wrong_layers(found, wanted)}")
+        order = _matched(kinds, order)
         lost = "parts in a plain list are not found by parameters(), so no optimizer trains them; use nn.ModuleList"
         expect(arrays["lost"] == 0, f"{what}: {lost}")
         expect(arrays["spare"] == 0, f"{what}: {arrays['spare']} layers with weights are never called")
-        right = _values(theirs, inputs, what)
+        right = output_values(theirs, inputs, what)
         found = {key: arrays[key] for key in arrays if key.startswith("output")}
-        if not _equal(found, right):
+        if not equal_values(found, right):
             for advice, mistake in mistakes.items():
-                expect(not _equal(found, _values(mistake(theirs), inputs, what)), f"{what}: {advice}")
+                expect(not equal_values(found, output_values(mistake(theirs), inputs, what)), f"{what}: {advice}")
         sizes = ", ".join("x".join(map(str, y.shape)) for y in found.values())
         fits = {key: y.shape for key, y in found.items()} == {key: y.shape for key, y in right.items()}
-        expect(fits, f"{what} for {' and then '.join(map(_sizes, inputs))}: {sizes} come out; compare with the task")
+        expect(fits, f"{what} for {' and then '.join(map(sizes_of, inputs))}: {sizes} come out; compare with the task")
         between = "the layers are right, their values are not; what is done between the layers?"
-        expect(_equal(found, right), f"{what}: {between}")
+        expect(equal_values(found, right), f"{what}: {between}")
         dead = "values are right, gradients are not; is something detached, or computed under no_grad?"
         same = np.allclose(arrays["gradients"], _gradients(theirs, order, inputs[0], what), rtol=0.02, atol=1e-6)
         expect(same, f"{what}: {dead}")
@@ -82,12 +88,13 @@ def build_check(
     return Check(what, remark, collect, judge)
 
 
-def _drawn(shapes: list[tuple], seed: int) -> list[Inputs]:
+def drawn_inputs(shapes: list[tuple], seed: int) -> list[Inputs]:
+    """Normal numbers of these shapes, one tuple of inputs for each forward pass."""
     generator = torch.Generator().manual_seed(seed)
     return [tuple(torch.randn(shape, generator=generator) for shape in one) for one in shapes]
 
 
-def _with_weights(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+def with_weights(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The lab's network with weights that hide no mistake: scales, shifts and running averages are drawn, too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -105,10 +112,33 @@ def _layers(net: nn.Module, inputs: Inputs, what: str) -> list[nn.Module]:
     called: list[nn.Module] = []
     hook = register_module_forward_hook(lambda module, *_: called.append(module))
     try:
-        call(net, *(x.clone() for x in inputs), what=f"{what} for {_sizes(inputs)}")
+        call(net, *(x.clone() for x in inputs), what=f"{what} for {sizes_of(inputs)}")
     finally:
         hook.remove()
     return [module for module in called if isinstance(module, LAYERS)]
+
+
+def _unique(layers: list[nn.Module]) -> list[nn.Module]:
+    return list(dict.fromkeys(layers))
+
+
+def _kinds(layers: list[nn.Module]) -> list[str]:
+    """What each layer is; a batch norm also by the convolution before it, which tells two branches apart."""
+    kinds, before = [], ""
+    for layer in layers:
+        norm = isinstance(layer, nn.BatchNorm2d)
+        kinds.append(_described(layer) + before * norm)
+        before = before if norm else f" after a {kinds[-1]}"
+    return kinds
+
+
+def _matched(kinds: list[str], layers: list[nn.Module]) -> list[nn.Module]:
+    """The layers in the order of `kinds`; those of one kind keep theirs."""
+    theirs = _kinds(layers)
+    if sorted(kinds) != sorted(theirs):  # steps in another order: by the layers alone
+        kinds, theirs = ([kind.partition(" after ")[0] for kind in found] for found in (kinds, theirs))
+    left = list(zip(theirs, layers, strict=True))
+    return [left.pop([kind for kind, _ in left].index(kind))[1] for kind in kinds]
 
 
 def _described(layer: nn.Module) -> str:
@@ -121,31 +151,32 @@ def _described(layer: nn.Module) -> str:
 
 
 def _wrong_layers(found: list[str], wanted: list[str]) -> str:
-    """What is wrong with the layers that are called; empty when nothing is."""
-    if found == wanted:
-        return ""
-    if not any(layer.startswith("batch norm") for layer in found):
+    """What is wrong with the layers that are called."""
+    if not any(layer.startswith("batch norm") for layer in found) and "batch norm" in " ".join(wanted):
         return "batch norm is missing after the convolutions"
     if [layer.replace("padding 0", "padding 1") for layer in found[:1]] == wanted[:1] != found[:1]:
         return "each 3 x 3 convolution loses two pixels a side; padding=1 keeps the size"
     if [layer.replace("with bias", "without bias") for layer in found[:1]] == wanted[:1] != found[:1]:
         return "a convolution before batch norm needs no bias (bias=False)"
-    pairs = enumerate(zip(found, wanted, strict=False), 1)
-    unfit = next((f"number {i} does not fit: {one}" for i, (one, other) in pairs if one != other), "the first fit")
+    pairs = list(enumerate(zip(found, [*wanted, *[""] * len(found)], strict=False), 1))
+    strange = [i for i, (one, _) in pairs if one not in wanted] or [i for i, (one, other) in pairs if one != other]
+    unfit = f"number {strange[0]} does not fit: {found[strange[0] - 1]}" if strange else "the first fit"
     number = {-1: "too few", 0: "the right number", 1: "too many"}[int(np.sign(len(found) - len(wanted)))]
     return f"{len(found)} layers with weights are called, {number}; in the order of the calls, {unfit}"
 
 
-def _values(net: Callable, inputs: list[Inputs], what: str) -> Collected:
+def output_values(net: Callable, inputs: list[Inputs], what: str) -> Collected:
+    """All tensors that the forward passes give, as arrays."""
     with torch.no_grad():
-        passes = [list(_tensors(net(*(x.clone() for x in one)), what)) for one in inputs]
+        passes = [list(tensors_of(net(*(x.clone() for x in one)), what)) for one in inputs]
     return {f"output {i}.{j}": y.numpy().copy() for i, parts in enumerate(passes) for j, y in enumerate(parts)}
 
 
-def _tensors(outputs: object, what: str) -> Iterable[Tensor]:
+def tensors_of(outputs: object, what: str) -> Iterable[Tensor]:
+    """The tensors in nested lists and tuples, in their order; a WrongAnswer where there is something else."""
     if isinstance(outputs, list | tuple):
         for part in outputs:
-            yield from _tensors(part, what)
+            yield from tensors_of(part, what)
     else:
         tensor = isinstance(outputs, Tensor)
         expect(tensor, f"{what}: tensors should come out of the forward pass, found {type(outputs).__name__}")
@@ -155,16 +186,18 @@ def _tensors(outputs: object, what: str) -> Iterable[Tensor]:
 def _gradients(net: nn.Module, layers: list[nn.Module], inputs: Inputs, what: str) -> np.ndarray:
     """Length of the gradient of each layer's weights."""
     net.zero_grad()
-    loss = sum(y.square().mean() for y in _tensors(net(*(x.clone() for x in inputs)), what))
+    loss = sum(y.square().mean() for y in tensors_of(net(*(x.clone() for x in inputs)), what))
     if loss.requires_grad:
         loss.backward()
     return np.array([0 if layer.weight.grad is None else layer.weight.grad.norm().item() for layer in layers])
 
 
-def _equal(a: Collected, b: Collected) -> bool:
+def equal_values(a: Collected, b: Collected) -> bool:
+    """Equal up to rounding."""
     same = a.keys() == b.keys() and all(a[key].shape == b[key].shape for key in a)
     return same and all(np.allclose(a[key], b[key], rtol=1e-3, atol=1e-4) for key in a)
 
 
-def _sizes(inputs: Inputs) -> str:
+def sizes_of(inputs: Inputs) -> str:
+    """Shapes in words."""
     return " and ".join("x".join(str(side) for side in x.shape) for x in inputs)

@@ -26,7 +26,7 @@ from course.figures.costs import cost_scatter, width_against_score
 from course.figures.data import pet_grid, size_and_share, warped_meshes
 from course.figures.images import ERRORS, image_grid
 from course.figures.live import LiveCurves
-from course.figures.networks import attention_maps, cost_by_scale, receptive_fields, signal_by_depth
+from course.figures.networks import attention_maps, cost_by_scale, receptive_fields, seed_lines, signal_by_depth
 from course.figures.speed import speedrun, step_shares
 from course.figures.training import history_curves, loss_shapes, schedules, step_losses
 from course.figures.unet import feature_maps, up_patterns

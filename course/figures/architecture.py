@@ -18,7 +18,7 @@ from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 WIDTH, MARGIN, CLEAR = 8.5, 0.36, 0.03  # inches: of the figure; left and right of the drawing; from a box to an arrow
 FONT, LINE, LETTER = 9, 0.155, 0.084  # points; inches from line to line, and of a wide letter
 TALLEST, SHRINK, GAP = 0.8, 0.8, 0.5  # inches: a box at scale 1/1; from scale to scale; the space between two scales
-SHADES = (1.0, 0.55, 1.3, 0.3, 1.6)  # steps of one family: in its color, darker, lighter, ...
+SHADES = (1.0, 0.45, 2.0, 0.25, 3.0)  # steps of one family: in its color, darker, lighter, ...
 RESIZING = {"max pool", "up-convolution", "bilinear interpolation"}  # drawn straight down or up
 DASHED, SIGNAL, OWN, COPY = "0.45", tuple(value / 255 for value in ORANGE), "#92cef0", "#ecb740"
 

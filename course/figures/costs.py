@@ -1,4 +1,4 @@
-"""Figures of notebook 03: costs of the networks, and the scores of smaller ones."""
+"""Figures of notebook 10: costs of the networks, and the scores of smaller ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -32,15 +32,15 @@ def cost_scatter(table: pd.DataFrame) -> Figure:
     axes.set(xscale="log", yscale="log", xlabel="parameters (millions)", ylabel="multiply-adds (billions)")
     axes.set_xlim(table["parameters"].min() / 1.6e6, table["parameters"].max() / 0.6e6)
     axes.set_ylim(table["multiply_adds"].min() / 1.6e9, table["multiply_adds"].max() / 0.6e9)
-    _plain_numbers(axes.xaxis)
-    _plain_numbers(axes.yaxis)
+    plain_numbers(axes.xaxis)
+    plain_numbers(axes.yaxis)
     figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     points = [(row.parameters / 1e6, row.multiply_adds / 1e9, row.name) for row in table.itertuples(index=False)]
     _label(axes, points)
     return figure
 
 
-def _plain_numbers(axis: Axis) -> None:
+def plain_numbers(axis: Axis) -> None:
     """1, 2, 5, 10, ... on a logarithmic axis instead of powers; over more than two decades 1, 3, 10, ..."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1, 3)))
@@ -99,7 +99,7 @@ def width_against_score(table: pd.DataFrame, panels: Mapping[str, tuple[str, Ite
         axes.set_xscale("log")
         axes.set_xlabel(label)
         axes.margins(x=0.25, y=0.15)
-        _plain_numbers(axes.xaxis)
+        plain_numbers(axes.xaxis)
     figure.axes[0].set_ylabel("validation Dice per image")
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return figure

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from course.figures.costs import plain_numbers
 from labkit.curves import new_figure
 from labkit.painting import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 
@@ -82,29 +83,63 @@ def cost_by_scale(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fi
     return figure
 
 
-def attention_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], weights: np.ndarray) -> Figure:
-    """An image, CBAM's spatial maps of it, and the weights of the channels.
+def seed_lines(
+    lines: Mapping[str, np.ndarray], x: Sequence[float], xlabel: str, ylabel: str, ticks: bool = False
+) -> Figure:
+    """A positive quantity over layers or depths: a thin line a seed, a thick one for a network's geometric mean.
+
+    Args:
+        lines: name of the network -> `float [seeds, len(x)]`.
+        x: of the values.
+        xlabel: of the axis.
+        ylabel: of the axis, which is logarithmic.
+        ticks: mark each `x`.
+    """
+    figure = new_figure(8.5, 3.2)
+    axes = figure.subplots()
+    for (name, values), color, marker in zip(lines.items(), LINES, "osD^v", strict=False):
+        axes.plot(x, values.T, color=color, lw=0.8, alpha=0.5)
+        axes.plot(x, np.exp(np.log(values).mean(axis=0)), color=color, lw=2.2, marker=marker, ms=4, label=name)
+    axes.set(yscale="log", xlabel=xlabel, ylabel=ylabel)
+    plain_numbers(axes.yaxis)
+    if ticks:
+        axes.set_xticks(x)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper right", ncols=4, fontsize=9, frameon=False)
+    return figure
+
+
+def attention_maps(
+    image: np.ndarray, maps: Mapping[str, Mapping[str, np.ndarray]], weights: Mapping[str, np.ndarray]
+) -> Figure:
+    """CBAM's maps of an image in several networks, one row each, all on one color scale; beside them channels' weights.
 
     Args:
         image: `uint8 [H, W, 3]`.
-        maps: title -> `float [h, w]` between 0 and 1.
-        weights: `float [C]` between 0 and 1, of one stage.
+        maps: name of the network -> title -> `float [h, w]` between 0 and 1.
+        weights: name of the network -> `float [C]` between 0 and 1, of one stage.
     """
-    figure = new_figure(8.5, 1.9)
-    grid = figure.subplots(1, len(maps) + 2, width_ratios=[1] * (len(maps) + 1) + [1.5])
-    grid[0].imshow(image)
-    grid[0].set_title("image", fontsize=9)
-    for axes, (title, weight) in zip(grid[1:], maps.items(), strict=False):
-        shown = axes.imshow(weight, cmap="viridis")
-        axes.set_title(title, fontsize=9)
-        bar = figure.colorbar(shown, cax=axes.inset_axes((0, -0.14, 1, 0.07)), orientation="horizontal")
-        bar.ax.tick_params(labelsize=8)
-        bar.ax.locator_params(nbins=3)
-    for axes in grid[:-1]:
-        axes.set(xticks=[], yticks=[])
-        axes.grid(False)
-    grid[-1].bar(range(len(weights)), weights, color=LINES[0])
-    grid[-1].set_xlabel("channel", fontsize=9)
-    grid[-1].set_title("channel weights", fontsize=9)
-    grid[-1].tick_params(labelsize=8)
+    columns = len(next(iter(maps.values())))
+    figure = new_figure(8.5, 0.9 + len(maps) * (0.3 + max(1.35 * image.shape[0] / image.shape[1], 0.9)))
+    grid = figure.subplots(len(maps), columns + 2, squeeze=False, width_ratios=[1] * (columns + 1) + [1.6])
+    every = np.concatenate([values.ravel() for row in maps.values() for values in row.values()])
+    extent = (0, image.shape[1], image.shape[0], 0)
+    for i, (row, (name, panels)) in enumerate(zip(grid, maps.items(), strict=True)):
+        row[0].imshow(image)
+        row[0].set_ylabel(name, fontsize=9)
+        for axes, (title, values) in zip(row[1:-1], panels.items(), strict=True):
+            shown = axes.imshow(values, cmap="viridis", vmin=every.min(), vmax=every.max(), extent=extent)
+            axes.set_title("" if i else title, fontsize=9)
+        for axes in row[:-1]:
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+        row[-1].bar(range(len(weights[name])), weights[name], color=LINES[0])
+        row[-1].set(ylim=(0, 1), xlabel="" if name != [*maps][-1] else "channel")
+        row[-1].set_title("" if i else "weights of the channels", fontsize=9)
+        row[-1].tick_params(labelsize=8)
+    grid[0][0].set_title("image", fontsize=9)
+    bar = figure.colorbar(shown, ax=grid[:, :-1].ravel().tolist(), orientation="horizontal", shrink=0.5, aspect=40)
+    bar.set_label("weight of a place", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
     return figure

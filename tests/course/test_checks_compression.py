@@ -1,12 +1,27 @@
-"""Right answers pass however they are written; each usual wrong one is named."""
+"""Notebook 10's checks on smaller networks: right answers pass however they are written; usual wrong ones are named."""
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from course import checks
 from course.checks.verdict import WrongAnswer
-from course.compression import quantize
+from course.compression import fold_batch_norm, quantize
+
+SEEDS = (0, 7)
+
+
+def accept(check, answer, capsys):
+    for seed in SEEDS:
+        check(answer, seed)
+    assert capsys.readouterr().out.startswith(f"✓ {check.exercise}")
+
+
+def refuse(check, answer, name):
+    for seed in SEEDS:
+        with pytest.raises(WrongAnswer, match=name):
+            check(answer, seed)
 
 
 def scale(weight, over=127):
@@ -30,8 +45,8 @@ def with_loops(weight):
         lambda w: [torch.floor(w.double() / scale(w.double()) + 0.5), scale(w)[:, 0]],
     ],
 )
-def test_int8_weights_accepts(answer):
-    checks.int8_weights(answer)
+def test_int8_weights_accepts(answer, capsys):
+    accept(checks.int8_weights, answer, capsys)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +70,71 @@ def test_int8_weights_accepts(answer):
         (lambda w: ((w / scale(w)).round(), scale(w) * 1.1), "largest absolute weight over 127"),
         (lambda w: (torch.zeros(3), scale(w)), "shape"),
         (lambda w: None, "two tensors"),
+        (lambda: 1, "failed with TypeError"),
     ],
 )
 def test_int8_weights_names(answer, name):
-    with pytest.raises(WrongAnswer, match=name):
-        checks.int8_weights(answer)
+    refuse(checks.int8_weights, answer, name)
+
+
+def fold(conv, norm, *, root=torch.sqrt, eps=True, gamma=True, axis=0, mean=-1, shift=1, beta=1, own=1):
+    """Folding, with the parts that go wrong as arguments."""
+    factor = (norm.weight if gamma else 1) / root(norm.running_var + (norm.eps if eps else 0))
+    sides = [1, 1, 1, 1]
+    sides[axis] = -1
+    right = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    bias = 0 if conv.bias is None else conv.bias
+    moved = mean * norm.running_mean * (right if shift else 1)
+    return conv.weight * factor.view(sides), beta * norm.bias + moved + bias * (right if own == 1 else own)
+
+
+def by_module(conv, norm):
+    one = fold_batch_norm(nn.Sequential(conv, norm), size=8, in_channels=conv.in_channels)[0]
+    return one.weight, one.bias
+
+
+def by_probing(conv, norm):
+    """Batch norm is linear for each channel: its slope and its value at 0 tell all."""
+    zeros, ones = (norm(torch.full((1, norm.num_features, 1, 1), value))[0, :, 0, 0] for value in (0.0, 1.0))
+    bias = torch.zeros(norm.num_features) if conv.bias is None else conv.bias
+    kernel = torch.stack([k * f for k, f in zip(conv.weight, ones - zeros, strict=True)])
+    return [kernel.detach().numpy(), (zeros + bias * (ones - zeros)).tolist()]
+
+
+@pytest.mark.parametrize("answer", [fold, by_module, by_probing])
+def test_folded_accepts(answer, capsys):
+    accept(checks.folded, answer, capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"eps": False}, "epsilon is missing"),
+        ({"root": lambda v: v}, "the root is missing"),
+        ({"root": lambda v: torch.sqrt(v - 1e-2) + 1e-2}, "epsilon belongs under"),
+        ({"gamma": False}, "gamma is missing"),
+        ({"axis": 1}, "output channels, dimension 0"),
+        ({"shift": 0}, "the mean is scaled"),
+        ({"mean": 1}, "not added"),
+        ({"mean": 0}, "the mean is missing"),
+        ({"beta": 0}, "beta is missing"),
+        ({"own": 0}, "own bias is missing"),
+        ({"own": 1.0 + 1e-9}, "own bias goes through"),
+        ({"beta": 3}, "where the convolution gives 0"),
+    ],
+)
+def test_folded_names(change, name):
+    refuse(checks.folded, lambda conv, norm: fold(conv, norm, **change), name)
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (lambda conv, norm: (conv.weight, norm.bias), "kernel is unchanged"),
+        (lambda conv, norm: conv, "two tensors"),
+        (lambda conv: conv, "failed with TypeError"),
+        (None, "a function is expected"),
+    ],
+)
+def test_folded_names_nonsense(answer, name):
+    refuse(checks.folded, answer, name)

@@ -1,5 +1,6 @@
-"""The figures of notebook 03 say what the tables hold."""
+"""The figures of notebooks 03 and 10 say what the tables hold."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -60,3 +61,25 @@ def test_logarithmic_axes_show_plain_numbers(axis):
     words = [label.get_text() for label in getattr(figure.axes[0], axis).get_ticklabels(which="both")]
     assert {"1", "2"} & set(words)
     assert not any("10^" in word for word in words)
+
+
+def test_seeds_are_thin_lines_and_the_thick_one_is_their_geometric_mean():
+    figure = plots.seed_lines({"a": np.array([[1.0, 10.0], [4.0, 40.0]])}, [4, 8], "layers", "loss", ticks=True)
+    (axes,) = figure.axes
+    assert [line.get_ydata().tolist() for line in axes.lines[:2]] == [[1.0, 10.0], [4.0, 40.0]]
+    assert axes.lines[2].get_ydata() == pytest.approx([2.0, 20.0])
+    assert axes.get_xticks().tolist() == [4, 8]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("layers", "loss", "log")
+
+
+def test_attention_maps_share_one_scale_and_each_network_has_a_row():
+    maps = {
+        name: {"fine": np.full((4, 4), low), "coarse": np.full((2, 2), 0.9)} for name, low in (("a", 0.2), ("b", 0.5))
+    }
+    figure = plots.attention_maps(
+        np.zeros((8, 8, 3), np.uint8), maps, {"a": np.array([0.1, 0.9]), "b": np.array([0.5])}
+    )
+    shown = [axes.images[0] for axes in figure.axes if axes.images]
+    assert [image.get_clim() for image in shown if image.get_array().ndim == 2] == [(0.2, 0.9)] * 4
+    assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ["a", "b"]
+    assert [[bar.get_height() for bar in axes.patches] for axes in figure.axes if axes.patches] == [[0.1, 0.9], [0.5]]
