@@ -106,7 +106,7 @@ class TrainingTable(Table):
     """Let torch.compile make the training pass faster; each size of the images costs half a minute and more, once."""
     deterministic: bool = False
     """Let a GPU repeat a run to the bit, as a CPU does anyway: cuDNN's and torch's deterministic ways, which are slower
-    and need more memory; a loss or network for which torch has none is refused."""
+    and need more memory. What torch has no such way for is refused, such as cross-entropy and reflect padding."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     weights: str | None = None
     """A weights file to start from; what does not fit by name and shape stays as it is initialized."""

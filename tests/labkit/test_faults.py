@@ -180,6 +180,8 @@ def test_best_from_70_saves_no_weights_below(tiny_pets, tmp_path):
     (epoch,) = trained(recipe(training=slow | {"faults": ["best-from-0.7"]}), tiny_pets, tmp_path / "faulty")
     assert epoch.valid_dice < 0.7
     assert not (tmp_path / "faulty" / "best.safetensors").exists()
+    with pytest.raises(LabError, match=r"no best\.safetensors there; train first, without the fault best-from-0\.7"):
+        open_run(tmp_path / "faulty")
     trained(recipe(training=slow), tiny_pets, tmp_path / "clean")
     assert (tmp_path / "clean" / "best.safetensors").exists()
 

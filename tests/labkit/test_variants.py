@@ -29,6 +29,7 @@ from labkit.models import (
     tile_side,
 )
 from labkit.training import LOSSES, build_network, load_recipe
+from labkit.training.faults import FAULTS
 from labkit.training.recipe import RECIPES
 from tests.labkit.test_models import convolution, functional_unet, with_lived_in_norms
 
@@ -89,6 +90,12 @@ def test_as_coded_is_as_meant_but_for_faults_of_the_code(name):
     assert faults or changed
     assert changed <= {"as_coded", "gate"}
     assert coded | {"model": meant["model"]} == meant
+
+
+def test_every_fault_is_made_by_a_recipe_as_coded_and_by_no_other():
+    made = {fault for name in REPORTS if name.endswith("-as-coded") for fault in load_recipe(name).training.faults}
+    assert made == set(FAULTS)
+    assert not any(load_recipe(name).training.faults for name in REPORTS if not name.endswith("-as-coded"))
 
 
 def test_every_network_of_a_report_is_there_as_meant_and_as_coded():
