@@ -150,11 +150,21 @@ def _network(
     return mistake
 
 
+def _lively() -> models.ResNet34UNet:
+    """The lab's network with a decoder in which nothing dies out, so that each mistake shows in the logits."""
+    net = models.ResNet34UNet(classes=2, width=16)
+    nn.init.kaiming_normal_(net.decoder.center[0].weight)
+    for stage in net.decoder.stages:
+        nn.init.kaiming_normal_(stage.conv.weight)
+        stage.conv.weight.data *= 4  # what the two weights of a CBAM, each near a half, take away
+    return net
+
+
 whole_resnet_unet = build_check(
     "whole_resnet_unet",
     "stage 4, the whole network: layers, shapes, logits, gradients",
     (2, 16),
-    lambda: models.build_model("resnet34_unet", initialization="he", classes=2, width=16),  # so that nothing dies out
+    _lively,
     [((2, 3, 64, 96),), ((1, 3, 96, 64),)],
     {
         "the network ends with logits; the sigmoid is part of the loss": _network(torch.sigmoid),
