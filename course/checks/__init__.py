@@ -16,9 +16,13 @@ from course.checks.compression import int8_weights
 from course.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
 from course.checks.first_steps import he_weights, overfit
 from course.checks.gates import gated_unet, repaired_gate, replaced_map
+from course.checks.loop import train_epoch, train_step, validate
+from course.checks.loop_runs import first_losses, resume, train
 from course.checks.measures import calibration_error, report_dices, two_means
 from course.checks.networks import channel_attention, layer_parameters, residual_forward
+from course.checks.repairs import evaluate, keeper
 from course.checks.run_length import decoded_mask, hand_in, mask_runs
-from course.checks.training import bce_from_logits, break_even, cosine_rate, moving_average
+from course.checks.speed import break_even, growing_share, median_seconds, read_batch, whole_step
+from course.checks.training import bce_from_logits, fresh_losses, loss_and_mask, soft_dice_loss, steps_and_rate
 from course.checks.unet import double_conv_parameters, overlap_count, receptive_field, size_after
 from course.checks.unet_build import double_conv, encoder, up_block, whole_unet
