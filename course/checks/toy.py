@@ -19,7 +19,7 @@ class Toy:
             torch.manual_seed(seed)
             layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 1)]
             self.model = nn.Sequential(*layers)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.5, momentum=0.9)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.2, momentum=0.9)
         self.schedule = LambdaLR(self.optimizer, _falling)
         self.batches = batches_of(seed, 1)
 
@@ -36,7 +36,7 @@ class Toy:
 
 
 def _falling(step: int) -> float:
-    return 0.93**step  # not a lambda: a student may pickle the schedule, and is told of it
+    return 0.98**step  # not a lambda: a student may pickle the schedule, and is told of it
 
 
 def batches_of(seed: int, epoch: int, inverted: bool = False) -> list[tuple[Tensor, Tensor]]:
@@ -51,7 +51,7 @@ def batches_of(seed: int, epoch: int, inverted: bool = False) -> list[tuple[Tens
         if number == 0:
             masks[-1] = 0
         noise = torch.randn(size, 3, SIDE, SIDE, generator=draw)
-        images = noise + 1.5 * masks[:, None]
+        images = 0.7 * noise + 2.0 * masks[:, None]
         if number == 0:
             images[-1] = -3.0 + 0.01 * noise[-1]
         found.append((images, 1 - masks if inverted else masks))
