@@ -191,13 +191,11 @@ def _losses(recipe: Recipe, fault: str = "") -> np.ndarray:
         model = build_network(recipe)
         optimizer = build_optimizer(model, table)
         batches = batch_indices(recipe.train_indices(pets), table.batch_size, table.seed, 2 if fault == "epoch" else 1)
-        schedule = build_schedule(optimizer, table, len(batches) * table.epochs)
+        steps = len(batches) * (1 if fault == "short" else table.epochs)
         if fault == "unscheduled":
-            schedule = LambdaLR(build_optimizer(model, table), lambda step: 1.0)
-            optimizer = build_optimizer(model, table)
-        if fault == "short":
-            optimizer = build_optimizer(model, table)
-            schedule = build_schedule(optimizer, table, len(batches))
+            schedule = LambdaLR(optimizer, lambda step: 1.0)
+        else:
+            schedule = build_schedule(optimizer, table, steps)
         prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std)
         augment = None if fault == "plain" else recipe.data.augment
         losses = []

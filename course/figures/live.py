@@ -98,7 +98,7 @@ class LiveCurves:
         top, cut = HEADROOM * max(others), max(met) > HEADROOM * max(others)
         if cut:
             axes.set_ylim(top=top)
-        axes.set_title(f"loss (validation goes up to {max(met):.3g})" if cut else "loss")
+        axes.title.set_text(f"loss (validation goes up to {max(met):.3g})" if cut else "loss")
 
     def _show(self, state: str) -> None:
         last = self.records[-1]
