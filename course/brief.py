@@ -1,13 +1,14 @@
-"""A short training without a run folder, for chapters that watch a network while it learns."""
+"""A short training without a run folder, for chapters that watch a network while it learns, and what they watch."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import update_bn
 
 from labkit.analysis import Predictor
-from labkit.data import Pets, batch_indices
-from labkit.training import Recipe, Trainer, build_network, build_schedule, resolve
+from labkit.data import Pets, batch_indices, batch_loader, load_arrays
+from labkit.training import Recipe, Trainer, build_network, build_schedule, resolve, valid_scores
 
 
 def train_briefly(
@@ -41,3 +42,20 @@ def train_briefly(
         if note is not None:
             note(epoch, predictor)
     return predictor
+
+
+def losses_by_averages(predictor: Predictor, pets: Pets) -> tuple[float, float]:
+    """Validation loss of the same weights: with batch norm's running averages, and with averages computed anew.
+
+    The new ones are over all training images, as they are; the network is left as it was.
+    """
+    recipe, prepare = predictor.recipe, predictor.batch_transform(pets)
+    arrays, valid = load_arrays(pets, recipe.data.image_size), pets.split("valid", recipe.data.split)
+    parts = (predictor.model, arrays, valid, prepare, recipe, recipe.data.image_size)
+    kept = {name: value.clone() for name, value in predictor.model.state_dict().items()}
+    running = valid_scores(*parts)["loss"]
+    batches = batch_loader(arrays, batch_indices(recipe.train_indices(pets), 32))
+    update_bn((prepare(batch)[0] for batch in batches), predictor.model)
+    fresh = valid_scores(*parts)["loss"]
+    predictor.model.load_state_dict(kept)
+    return running, fresh

@@ -20,10 +20,23 @@ from course.checks.encoders import encoder_choice, inception_side, separable_wei
 from course.checks.first_steps import he_weights, overfit
 from course.checks.gates import gated_unet, repaired_gate, replaced_map
 from course.checks.lab_decoder import decoder_stage, repaired_cbam, whole_resnet_unet
+from course.checks.loop import train_epoch, train_step, validate
+from course.checks.loop_runs import first_losses, resume, train
 from course.checks.measures import calibration_error, report_dices, two_means
-from course.checks.networks import chain_slopes, decoder2_weights, layer3_shape, never_called, silent_branch
+from course.checks.networks import (
+    chain_slopes,
+    channel_attention,
+    decoder2_weights,
+    layer3_shape,
+    layer_parameters,
+    never_called,
+    residual_forward,
+    silent_branch,
+)
+from course.checks.repairs import evaluate, keeper
 from course.checks.resnet_build import basic_block, repaired_block, resnet_encoder
 from course.checks.run_length import decoded_mask, hand_in, mask_runs
-from course.checks.training import bce_from_logits, break_even, cosine_rate, moving_average
+from course.checks.speed import break_even, growing_share, median_seconds, read_batch, whole_step
+from course.checks.training import bce_from_logits, fresh_losses, loss_and_mask, soft_dice_loss, steps_and_rate
 from course.checks.unet import double_conv_parameters, overlap_count, receptive_field, size_after
 from course.checks.unet_build import double_conv, encoder, up_block, whole_unet

@@ -1,4 +1,4 @@
-"""Checks of the exercises in notebook 04."""
+"""Checks of notebook 04: losses, a sigmoid too many, and what one knows before a training starts."""
 
 import math
 from collections.abc import Callable
@@ -6,113 +6,249 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from course.checks.verdict import as_array, call, expect, passed
+from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
+
+# --- predictions
 
 
-def bce_from_logits(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
-    """`answer(logits, truth)`: mean binary cross-entropy of logits, finite for logits of +-200."""
-    what = "bce_from_logits"
-    generator = torch.Generator().manual_seed(0)
-    for shape in ((5,), (2, 7, 3)):
-        logits = 3 * torch.randn(shape, generator=generator)
-        truth = (torch.rand(shape, generator=generator) > 0.4).float()
-        given = as_array(call(answer, logits.clone(), truth.clone(), what=what), what)
-        right = F.binary_cross_entropy_with_logits(logits, truth).item()
-        expect(given.size == 1, f"{what}: one number is asked for, the mean over all pixels; found shape {given.shape}")
-        value = float(given.reshape(()))
-        expect(not _close(value, right * logits.numel()), f"{what}: you took the sum over the pixels; take the mean")
-        expect(not _close(value, -right), f"{what}: the sign is wrong; the loss is minus the log of the probability")
-        flipped = F.binary_cross_entropy_with_logits(logits, 1 - truth).item()
-        expect(not _close(value, flipped), f"{what}: truth 0 and 1 are swapped")
-        twice = F.binary_cross_entropy_with_logits(logits.sigmoid(), truth).item()
-        expect(not _close(value, twice), f"{what}: the sigmoid is applied twice; softplus takes the logit itself")
-        expect(_close(value, right), f"{what}: {right:.4f} is right for one of the tests, found {value:.4f}")
-    far = torch.tensor([200.0, -200.0])
-    value = float(as_array(call(answer, far, torch.tensor([0.0, 1.0]), what=what), what).reshape(()))
-    expect(
-        math.isfinite(value) and abs(value - 200) < 1,
-        f"{what}: for logits of 200 and -200 on the wrong side the loss is 200, found {value}; log(sigmoid(x)) in two "
-        "steps overflows: use softplus, or log1p(exp(-|x|))",
+def _judge_fresh_losses(arrays: Collected, seed: int) -> None:
+    what, (bce, dice) = "fresh_losses", arrays["losses"]
+    name_mistake(
+        f"{what}, cross-entropy",
+        bce,
+        math.log(2),
+        {
+            "that is the logarithm to base 2; the loss has the natural one": 1.0,
+            "that is the probability; the loss is minus its logarithm": 0.5,
+            "that is the logarithm; the loss is minus it": -math.log(2),
+            "that is a loss of 0, which a network has that is sure and right": 0.0,
+        },
+        "a logit of 0 is a probability of one half, whatever the truth; take minus its logarithm",
+        tolerance=0.006,
     )
-    value = float(as_array(call(answer, far, torch.tensor([1.0, 0.0]), what=what), what).reshape(()))
-    expect(abs(value) < 1e-3, f"{what}: for logits of 200 and -200 on the right side the loss is 0, found {value}")
-    passed(what, "right, and finite for every logit")
+    name_mistake(
+        f"{what}, Dice loss",
+        dice,
+        0.6,
+        {
+            "that is the Dice of the probabilities; the loss is 1 minus it": 0.4,
+            "that is for a mask that is 1 everywhere; the probabilities are one half": 0.5,
+            "that is 1 minus the IoU; Dice counts what both have twice": 0.75,
+            "a factor of 2 is missing above the line": 0.8,
+        },
+        "per pixel the sum of p t is a half of a third, the sum of p a half, the sum of t a third",
+        tolerance=0.006,
+    )
 
 
-def cosine_rate(answer: Callable[[int, int, float], float]) -> None:
-    """`answer(step, steps, peak)`: half a cosine from `peak` at step 0 to 0 at step `steps`."""
-    what = "cosine_rate"
-    for steps, peak in ((10, 0.1), (37, 4e-3)):
-        given = np.array([float(as_array(call(answer, s, steps, peak, what=what), what)) for s in range(steps + 1)])
-        right = np.array([0.5 * peak * (1 + math.cos(math.pi * s / steps)) for s in range(steps + 1)])
-        close = np.allclose(given, right, rtol=1e-5, atol=1e-9)
-        expect(not np.allclose(given, right[::-1], atol=1e-9) or close, f"{what}: it rises from 0 but must fall to 0")
-        degrees = [0.5 * peak * (1 + math.cos(math.radians(math.pi * s / steps))) for s in range(steps + 1)]
-        expect(not np.allclose(given, degrees), f"{what}: cos takes radians; pi * step / steps is already in radians")
-        full = [0.5 * peak * (1 + math.cos(2 * math.pi * s / steps)) for s in range(steps + 1)]
-        expect(not np.allclose(given, full), f"{what}: a whole cosine rises again; use half of one")
-        expect(not np.allclose(given, 2 * right), f"{what}: twice too high; 1 + cos goes up to 2")
-        quarter = [peak * math.cos(0.5 * math.pi * s / steps) for s in range(steps + 1)]
-        expect(not np.allclose(given, quarter, atol=1e-9), f"{what}: that is a quarter of a cosine, with a steep end")
-        worst = int(np.abs(given - right).argmax())
-        expect(close, f"{what}: at step {worst} of {steps} {right[worst]:.5f} is right, found {given[worst]:.5f}")
-    passed(what, "half a cosine from the peak to zero")
+fresh_losses = Check(
+    "fresh_losses",
+    "a network that knows nothing has these",
+    lambda student, seed: {"losses": numbers(student, "fresh_losses", (2,))},
+    _judge_fresh_losses,
+)
 
 
-def moving_average(answer: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]) -> None:
-    """`answer(average, weights, decay)`: the average after one more step (a new tensor, or changed in place)."""
-    what = "moving_average"
-    generator = torch.Generator().manual_seed(1)
-    for decay in (0.9, 0.25):
-        average, weights = (torch.randn(4, 3, generator=generator) for _ in range(2))
-        right = decay * average + (1 - decay) * weights
-        swapped = (1 - decay) * average + decay * weights
-        place, fresh = average.clone(), weights.clone()
-        given = call(answer, place, fresh, decay, what=what)
-        given = as_array(place if given is None else given, what)
-        expect(np.allclose(fresh, weights), f"{what}: the weights themselves were changed; only the average may change")
-        expect(given.shape == (4, 3), f"{what}: the average keeps the shape of the weights, found {given.shape}")
-        expect(
-            not np.allclose(given, swapped.numpy(), atol=1e-6),
-            f"{what}: the shares are swapped; `decay` is what stays of the average",
-        )
-        expect(
-            not np.allclose(given, (average + weights).numpy() / 2, atol=1e-6),
-            f"{what}: that is the plain mean of the two; the decay is not used",
-        )
-        expect(
-            not np.allclose(given, (decay * average + weights).numpy(), atol=1e-6),
-            f"{what}: the shares must add up to 1; the new weights count 1 - decay",
-        )
-        expect(
-            np.allclose(given, right.numpy(), atol=1e-6),
-            f"{what}: decay * average + (1 - decay) * weights is asked for",
-        )
-    passed(what, "the average follows the weights slowly")
+def _judge_steps_and_rate(arrays: Collected, seed: int) -> None:
+    what, (steps, rate) = "steps_and_rate", arrays["pair"]
+    name_mistake(
+        f"{what}, steps",
+        steps,
+        104 * 58,
+        {
+            "the last, smaller batch of each epoch is a step, too": 103 * 58,
+            "an epoch has a whole number of steps; round up before you multiply": 3312 * 58 / 32,
+            "those are the steps of one epoch": 104,
+            "those are images; a step takes a batch of them": 3312 * 58,
+        },
+        "divide the images by the batch size, round up, multiply by the epochs",
+        tolerance=1.0,
+    )
+    name_mistake(
+        f"{what}, rate",
+        rate,
+        0.004 * (1 + math.cos(math.pi / 4)) / 2,
+        {
+            "that is a straight line from the peak to zero": 0.003,
+            "that is a quarter of a cosine, which falls from the peak to zero with a steep end": 0.004
+            * math.cos(math.pi / 8),
+            "it rises from zero; the cosine begins at the peak": 0.004 * (1 - math.cos(math.pi / 4)) / 2,
+            "the cosine is used as it is; half of 1 + cos falls to zero": 0.004 * math.cos(math.pi / 4),
+            "cos takes radians; pi / 4 is already in radians": 0.004 * (1 + math.cos(math.radians(math.pi / 4))) / 2,
+            "a whole cosine rises again; use half of one": 0.002,
+            "twice too high; 1 + cos goes up to 2": 0.004 * (1 + math.cos(math.pi / 4)),
+        },
+        "put one quarter of the steps into the formula",
+        tolerance=2e-5,
+    )
 
 
-def break_even(answer: Callable[[float, float, float], float]) -> None:
-    """`answer(once, before, after)`: steps until faster steps have saved the `once` seconds."""
-    what = "break_even"
-    for once, before, after in ((36.0, 0.5, 0.38), (1.0, 0.25, 0.1), (10.0, 2.0, 1.2)):
-        given = float(as_array(call(answer, once, before, after, what=what), what))
-        right = once / (before - after)
-        expect(not _close(given, once / after), f"{what}: what a step saves is before - after, not its whole time")
-        expect(
-            not _close(given, once / (before / after - 1)),
-            f"{what}: those are seconds of the faster training; return steps",
-        )
-        expect(
-            right - 1e-6 * right <= given <= math.ceil(right - 1e-9) + 1e-6,
-            f"{what}: {once:g} s for steps of {after:g} instead of {before:g} s pay off after {right:.1f} steps, "
-            f"found {given:g}",
-        )
-    for before, after in ((0.3, 0.3), (0.3, 0.4)):
-        given = float(as_array(call(answer, 5.0, before, after, what=what), what))
-        expect(given == math.inf, f"{what}: steps that are not faster never pay off: infinity, found {given:g}")
-    passed(what, "the cost divided by what each step saves")
+steps_and_rate = Check(
+    "steps_and_rate",
+    "known before the first step",
+    lambda student, seed: {"pair": numbers(student, "steps_and_rate", (2,))},
+    _judge_steps_and_rate,
+)
+
+# --- cross-entropy
+
+FAR = ((200.0, -200.0), (0.0, 1.0), (1.0, 0.0))
+"""Two logits, the truths that they are wrong about, and those that they are right about."""
 
 
-def _close(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6)
+def _drawn(seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(shape, generator=generator)
+    return logits, (torch.rand(shape, generator=generator) > 0.4).float()
+
+
+def _collect_bce(student: Callable, seed: int) -> Collected:
+    what, found = "bce_from_logits", {}
+    for name, shape in (("row", (5,)), ("batch", (2, 7, 3))):
+        given = as_array(call(student, *_drawn(seed, shape), what=what), what)
+        expect(given.size == 1, f"{what}: one number is asked for, the mean over all pixels; found shape {given.shape}")
+        found[name] = numbers(given, what, ())
+    logits, wrong, right = (torch.tensor(values) for values in FAR)
+    for name, truth in (("wrong side", wrong), ("right side", right)):
+        found[name] = numbers(call(student, logits, truth, what=what), what, ())
+    return found
+
+
+def _judge_bce(arrays: Collected, seed: int) -> None:
+    what, bce = "bce_from_logits", F.binary_cross_entropy_with_logits
+    for name, shape in (("row", (5,)), ("batch", (2, 7, 3))):
+        logits, truth = _drawn(seed, shape)
+        mistakes = {
+            "you took the sum over the pixels; take the mean": bce(logits, truth, reduction="sum"),
+            "the sign is wrong; the loss is minus the log of the probability": -bce(logits, truth),
+            "truth 0 and 1 are swapped": bce(logits, 1 - truth),
+            "the sigmoid is applied twice; softplus takes the logit itself": bce(logits.sigmoid(), truth),
+            "pixels of the background count for nothing; they have a term of their own": (
+                truth * F.softplus(-logits)
+            ).mean(),
+        }
+        otherwise = "other numbers come out for logits between -9 and 9; compare with the formula"
+        name_mistake(what, arrays[name], bce(logits, truth), mistakes, otherwise)
+    advice = "log(sigmoid(x)) in two steps overflows: use softplus, or log1p(exp(-|x|))"
+    for name in ("wrong side", "right side"):
+        finite = bool(np.isfinite(arrays[name]))
+        expect(finite, f"{what}: not finite for logits of 200 and -200 on the {name}; {advice}")
+    cut = "a probability was clamped, which ends the slope where the network is most wrong"
+    expect(abs(arrays["wrong side"] - 200) < 1, f"{what}: too small for logits far out on the wrong side; {cut}")
+    expect(abs(arrays["right side"]) < 1e-3, f"{what}: too large for logits far out on the right side")
+
+
+bce_from_logits = Check("bce_from_logits", "right, and finite for every logit", _collect_bce, _judge_bce)
+
+# --- Dice loss
+
+Formula = Callable[[Tensor, Tensor], Tensor]
+
+
+def _pooled(p: Tensor, t: Tensor, smooth: float = 1.0) -> Tensor:
+    return 1 - (2 * (p * t).sum() + smooth) / (p.sum() + t.sum() + smooth)
+
+
+def _per_image(logits: Tensor, t: Tensor) -> Tensor:
+    return torch.stack([_pooled(x.sigmoid(), y) for x, y in zip(logits, t, strict=True)]).mean()
+
+
+def _iou(logits: Tensor, t: Tensor) -> Tensor:
+    p = logits.sigmoid()
+    both = (p * t).sum()
+    return 1 - (both + 1) / (p.sum() + t.sum() - both + 1)
+
+
+def _squared(logits: Tensor, t: Tensor) -> Tensor:
+    p = logits.sigmoid()
+    return 1 - (2 * (p * t).sum() + 1) / (p.square().sum() + t.square().sum() + 1)
+
+
+DICE_MISTAKES: dict[str, Formula] = {
+    "the sigmoid is missing; Dice takes probabilities": _pooled,
+    "that is Dice; the loss is 1 minus it": lambda x, t: 1 - _pooled(x.sigmoid(), t),
+    "each image has its own Dice here; the sums go over the whole batch": _per_image,
+    "the masks were cut at one half; a mask has no slope, use the probabilities": lambda x, t: _pooled(
+        (x > 0).float(), t
+    ),
+    "that is 1 minus IoU: twice what both have belongs above the line": _iou,
+    "the squares below the line are another paper's form; here stand the sums": _squared,
+    "the 1 above and below the line is missing": lambda x, t: _pooled(x.sigmoid(), t, 0.0),
+    "the sigmoid is applied twice": lambda x, t: _pooled(x.sigmoid().sigmoid(), t),
+    "the factor 2 above the line is missing": lambda x, t: (
+        1 - ((x.sigmoid() * t).sum() + 1) / (x.sigmoid().sum() + t.sum() + 1)
+    ),
+}
+
+
+def _pets(seed: int) -> tuple[Tensor, Tensor]:
+    """Three images whose pets differ in size, so that a mean over images is not the pooled value."""
+    logits, _ = _drawn(seed, (3, 6, 5))
+    rows = torch.tensor([1, 3, 6])[:, None, None]
+    return logits, (torch.arange(6)[None, :, None] < rows).float().expand(3, 6, 5).clone()
+
+
+def _collect_dice(student: Callable, seed: int) -> Collected:
+    what, (logits, truth) = "soft_dice_loss", _pets(seed)
+    logits = logits.requires_grad_()
+    value = call(student, logits, truth, what=what)
+    expect(np.size(as_array(value, what)) == 1, f"{what}: one number is asked for, not one for each image")
+    found = {"value": numbers(value, what, ()), "slope": np.array(np.nan)}
+    if isinstance(value, Tensor) and value.requires_grad:
+        found["slope"] = torch.autograd.grad(value.sum(), logits)[0].abs().max().numpy()
+    empty = call(student, torch.full((2, 6, 5), -20.0), torch.zeros(2, 6, 5), what=what)
+    return found | {"empty": numbers(empty, what, ())}
+
+
+def _judge_dice(arrays: Collected, seed: int) -> None:
+    what, (logits, truth) = "soft_dice_loss", _pets(seed)
+    mistakes = {advice: formula(logits, truth) for advice, formula in DICE_MISTAKES.items()}
+    otherwise = "another number comes out; compare with the formula, sum by sum"
+    name_mistake(what, arrays["value"], _pooled(logits.sigmoid(), truth), mistakes, otherwise)
+    no_slope = "no gradient reaches the logits; compute with tensors, without item(), detach() or a mask"
+    expect(not np.isnan(arrays["slope"]) and arrays["slope"] > 0, f"{what}: {no_slope}")
+    empty = "where no image has a pet and none is predicted the loss is 0; the 1 above and below sees to that"
+    expect(abs(arrays["empty"]) < 1e-3, f"{what}: {empty}")
+
+
+soft_dice_loss = Check("soft_dice_loss", "pooled over the batch, with a slope", _collect_dice, _judge_dice)
+
+# --- report 003's second sigmoid
+
+
+def _collect_one_sigmoid(student: Callable, seed: int) -> Collected:
+    what, (logits, truth) = "loss_and_mask", _pets(seed)
+    given = call(student, logits, truth, what=what)
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    expect(pair, f"{what}: two things are expected, the loss and the mask")
+    mask = as_array(given[1], what)
+    expect(mask.shape == (3, 6, 5), f"{what}: the mask has the shape of the logits; found {[*mask.shape]}")
+    return {"loss": numbers(given[0], f"{what}, loss", ()), "mask": mask.astype(float)}
+
+
+def _judge_one_sigmoid(arrays: Collected, seed: int) -> None:
+    what, (x, t) = "loss_and_mask", _pets(seed)
+    bce, p = F.binary_cross_entropy_with_logits, x.sigmoid()
+    mistakes = {
+        "the loss still applies the sigmoid twice": bce(p, t) + _pooled(p, t),
+        "the Dice loss gets logits now; it needs the sigmoid that the network has lost": bce(x, t) + _pooled(x, t),
+        "now Dice loss has two sigmoids": bce(x, t) + _pooled(p.sigmoid(), t),
+        "the Dice loss is gone; only the cross-entropy was at fault": bce(x, t),
+        "the cross-entropy is gone": _pooled(p, t),
+    }
+    otherwise = "another number comes out than BCE on logits plus Dice loss on probabilities"
+    name_mistake(f"{what}, loss", arrays["loss"], bce(x, t) + _pooled(p, t), mistakes, otherwise)
+    cuts = {
+        "logits are cut at 0.5 now; a probability of one half is a logit of 0": (x > 0.5).float(),
+        "every sigmoid is above 0.5 where its argument is positive; a second one stands before the cut": torch.ones(
+            3, 6, 5
+        ),
+        "the mask holds probabilities; cut them": p,
+        "foreground and background are swapped": (x <= 0).float(),
+    }
+    name_mistake(f"{what}, mask", arrays["mask"], (x > 0).float(), cuts, "cut the probability at one half")
+
+
+loss_and_mask = Check("loss_and_mask", "one sigmoid, in each place", _collect_one_sigmoid, _judge_one_sigmoid)

@@ -28,6 +28,6 @@ from course.figures.images import ERRORS, image_grid
 from course.figures.live import LiveCurves
 from course.figures.networks import attention_maps, cost_by_scale, receptive_fields, seed_lines, signal_by_depth
 from course.figures.speed import speedrun, step_shares
-from course.figures.training import history_curves, loss_shapes, schedules, step_losses
+from course.figures.training import loss_shapes, schedules
 from course.figures.unet import feature_maps, up_patterns
 from labkit.curves import rate_sweep, run_curves

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator
 from math import nan
-from statistics import fmean
+from statistics import fmean, median
 
 from IPython.display import display
 from matplotlib.axes import Axes
@@ -15,6 +15,8 @@ from labkit.painting import BLUE, GREEN, ORANGE, VERMILION
 from labkit.training import Epoch, in_words, seconds_left
 
 WIDTH, HEIGHT, DPI = 8.5, 4.8, 100
+HEADROOM = 1.3
+"""How far a validation loss may rise above all training losses before it is cut off."""
 
 
 class LiveCurves:
@@ -84,9 +86,19 @@ class LiveCurves:
             axes.relim()
             axes.autoscale_view(scalex=False)
         self.curves["learning_rate"].axes.set_ylim(bottom=0, auto=True)
+        self._cut_off_leaps()
         left = self.epochs - record.epoch
         remaining = in_words(seconds_left([met.seconds for met in self.records], left))
         self._show(f"about {remaining} left" if left else "done")
+
+    def _cut_off_leaps(self) -> None:
+        """Let no single leap of the validation loss flatten all other curves; the title says how high it went."""
+        axes, met = self.curves["valid_loss"].axes, [record.valid_loss for record in self.records]
+        others = [*(record.train_loss for record in self.records), *self.steps.get_ydata(), median(met)]
+        top, cut = HEADROOM * max(others), max(met) > HEADROOM * max(others)
+        if cut:
+            axes.set_ylim(top=top)
+        axes.title.set_text(f"loss (validation goes up to {max(met):.3g})" if cut else "loss")
 
     def _show(self, state: str) -> None:
         last = self.records[-1]

@@ -1,4 +1,4 @@
-"""Figures of notebook 04 about speed: Dice against time, and the parts of a training step."""
+"""Figures of notebook 09: Dice against time, and the parts of a training step."""
 
 from collections.abc import Sequence
 
@@ -22,39 +22,33 @@ def clock(seconds: float) -> str:
 
 
 def speedrun(table: pd.DataFrame) -> Figure:
-    """Validation Dice against minutes since the process started, one line for each run; the time to each step's goal.
+    """Validation Dice against minutes since the process started, one line a run, and the time of each step to the goal.
 
     Args:
-        table: rows of `records/speedrun.csv`, one goal for each step: columns `step, goal, seed, phase, size,
-            image_size, seconds, valid_dice, seconds_to_goal, device`. Steps keep their order; several seeds of a
-            step share a color. Only the device of the last row is drawn.
+        table: rows of `records/speedrun.csv` with one goal and one device: columns `step, goal, seed, phase, size,
+            image_size, seconds, valid_dice, seconds_to_goal`. Steps keep their order; several seeds share a color.
     """
-    figure = new_figure(8.5, 4.2)
-    curves, bars = figure.subplots(1, 2, width_ratios=(1.6, 1))
-    table = table[table["device"] == table["device"].iloc[-1]]
-    steps, goals = list(dict.fromkeys(table["step"])), sorted(table["goal"].unique())
-    for step, color in zip(steps, COLORS, strict=False):
+    figure = new_figure(8.5, 4.4)
+    curves, bars = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    steps, goal = list(dict.fromkeys(table["step"])), table["goal"].iloc[0]
+    for place, (step, color) in enumerate(zip(steps, COLORS, strict=False)):
         own = table[table["step"] == step]
-        for _, run in own[own["phase"] == "epoch"].groupby("seed"):
-            curves.plot(run["seconds"] / 60, run["valid_dice"], color=color, linewidth=1.2)
+        for number, (_, run) in enumerate(own[own["phase"] == "epoch"].groupby("seed")):
+            label = step if number == 0 else None
+            curves.plot(run["seconds"] / 60, run["valid_dice"], color=color, linewidth=1.2, label=label)
             full = run[run["size"] == run["image_size"]]
             curves.plot(full["seconds"] / 60, full["valid_dice"], ".", color=color, markersize=5)
         median = own.groupby("seed")["seconds_to_goal"].first().fillna(np.inf).median()
-        place = len(steps) - steps.index(step)
         length, text = (median / 60, clock(median)) if np.isfinite(median) else (0, "not reached")
-        if length:
-            bars.barh(place, length, color=color, height=0.62)
-            text += f" to {own['goal'].iloc[0]:.2f}" if len(goals) > 1 else ""
+        bars.barh(place, length, color=color, height=0.62)
         bars.text(length, place, f" {text}", va="center", fontsize=9)
-    for goal in goals:
-        curves.axhline(goal, color="gray", linestyle="--", linewidth=1)
+    curves.axhline(goal, color="gray", linestyle="--", linewidth=1, label=f"goal: {goal:.2f}")
     curves.set(xlabel="minutes since the start", ylabel="validation Dice, per image", ylim=(0.75, None))
-    curves.grid(True, alpha=0.3)
-    bars.set_yticks([len(steps) - i for i in range(len(steps))], [_wrapped(step) for step in steps], fontsize=8)
-    bars.set(xlabel=f"minutes to {' or '.join(f'{goal:.2f}' for goal in goals)}")
+    bars.set_yticks(range(len(steps)), [_wrapped(step) for step in steps], fontsize=8)
+    bars.set(xlabel=f"minutes to {goal:.2f}", ylim=(len(steps) - 0.4, -0.6))
     bars.margins(x=0.5)
-    bars.set_ylim(0.4, len(steps) + 0.6)
-    bars.spines[["top", "right"]].set_visible(False)
+    bars.grid(axis="y", visible=False)
+    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
@@ -109,6 +103,6 @@ def step_shares(table: pd.DataFrame, parts: Sequence[str]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="share of the step's time")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", visible=False)
     axes.legend(ncols=4, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     return figure

@@ -2,7 +2,7 @@
 
 import torch
 
-from course.brief import train_briefly
+from course.brief import losses_by_averages, train_briefly
 from labkit.training import epochs, load_recipe
 
 
@@ -17,3 +17,19 @@ def test_it_ends_with_the_weights_of_the_labs_loop(tiny_pets, tmp_path):
         assert torch.allclose(value, weights[name], atol=1e-6), name
     assert seen == [1, 2]
     assert not predictor.model.training
+
+
+def test_new_averages_are_those_of_the_training_images_and_the_network_is_left_as_it_was(tiny_pets):
+    table = {"epochs": 1, "sizes": (), "precision": "float32"}
+    recipe = load_recipe("quick").changed(data={"image_size": 32}, model={"width": 2}, training=table)
+    predictor = train_briefly(recipe, tiny_pets, "cpu")
+    before = {name: value.clone() for name, value in predictor.model.state_dict().items()}
+    running, fresh = losses_by_averages(predictor, tiny_pets)
+    assert all(torch.equal(value, before[name]) for name, value in predictor.model.state_dict().items())
+    assert not predictor.model.training
+    # averages of nothing but zeros and ones change the first loss and not the second
+    for norm in (module for module in predictor.model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1)
+    again, same = losses_by_averages(predictor, tiny_pets)
+    assert (again != running, abs(same - fresh) < 1e-6) == (True, True)

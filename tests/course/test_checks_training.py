@@ -1,13 +1,83 @@
-"""The checks of notebook 04 accept right answers however written and name the usual wrong ones."""
+"""The checks of notebook 04 about losses accept right answers however written and name the usual mistakes."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from course import checks
 from course.checks.verdict import WrongAnswer
+from labkit.training import dice_loss
+
+EXERCISES = (
+    *("fresh_losses", "bce_from_logits", "soft_dice_loss", "loss_and_mask", "steps_and_rate"),
+    *("train_step", "train_epoch", "validate", "train", "resume", "first_losses", "evaluate", "keeper"),
+    *("whole_step", "growing_share", "median_seconds", "read_batch", "break_even"),
+)
+
+
+def refuse(check, answer, advice, seed=0):
+    with pytest.raises(WrongAnswer, match=advice):
+        check(answer, seed)
+
+
+def failing(*arguments):
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize("answer", [None, ..., "text", failing, lambda *_: None, lambda *_: torch.zeros(2, 3, 4)])
+def test_nonsense_gets_a_sentence(name, answer):
+    refuse(getattr(checks, name), answer, "[A-Za-z]{3}")
+
+
+# --- predictions
+
+
+def test_losses_of_a_network_that_knows_nothing():
+    for right in ((0.69, 0.6), [math.log(2), 0.6], torch.tensor([0.693, 0.6])):
+        checks.fresh_losses(right)
+    for wrong, advice in (
+        ((1.0, 0.6), "base 2"),
+        ((0.5, 0.6), "minus its logarithm"),
+        ((-0.69, 0.6), "minus it"),
+        ((0.69, 0.4), "1 minus it"),
+        ((0.69, 0.5), "1 everywhere"),
+        ((0.69, 0.75), "IoU"),
+        (0.69, "two numbers"),
+    ):
+        refuse(checks.fresh_losses, wrong, advice)
+
+
+def test_the_number_behind_the_prediction_is_the_labs():
+    logits, truth = torch.zeros(1, 1, 300, 300), torch.zeros(1, 300, 300, dtype=torch.long)
+    truth[:, :100] = 1
+    assert dice_loss(logits, truth).item() == pytest.approx(0.6, abs=1e-4)
+
+
+def test_steps_and_rate():
+    for right in ((6032, 0.00341), [6032, 3.4142e-3], np.array([6032, 0.003414])):
+        checks.steps_and_rate(right)
+    for wrong, advice in (
+        ((5974, 0.003414), "last, smaller batch"),
+        ((6003, 0.003414), "whole number of steps"),
+        ((104, 0.003414), "one epoch"),
+        ((192096, 0.003414), "images"),
+        ((6032, 0.003), "straight line"),
+        ((6032, 0.003696), "quarter of a cosine"),
+        ((6032, 0.000586), "rises from zero"),
+        ((6032, 0.002828), "as it is"),
+        ((6032, 0.002), "whole cosine"),
+        ((6032, 0.00683), "twice too high"),
+        ((6032, 0.0039998), "radians"),
+        (6032, "two numbers"),
+    ):
+        refuse(checks.steps_and_rate, wrong, advice)
+
+
+# --- cross-entropy
 
 
 def stable_by_hand(x, t):
@@ -17,9 +87,18 @@ def stable_by_hand(x, t):
     return total / x.numel()
 
 
-@pytest.mark.parametrize("answer", [F.binary_cross_entropy_with_logits, stable_by_hand], ids=["torch", "loop"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        F.binary_cross_entropy_with_logits,
+        stable_by_hand,
+        lambda x, t: F.softplus(torch.where(t == 1, -x, x)).mean(),
+        lambda x, t: torch.logaddexp(torch.zeros(()), x - 2 * x * t).mean(),
+    ],
+)
 def test_right_cross_entropies_pass(answer, capsys):
-    checks.bce_from_logits(answer)
+    for seed in (0, 7):
+        checks.bce_from_logits(answer, seed)
     assert "✓ bce_from_logits" in capsys.readouterr().out
 
 
@@ -28,93 +107,115 @@ def patched(x, t):
     return torch.where(values.isfinite(), values, x.abs()).mean()
 
 
+def clamped(x, t):
+    p = x.sigmoid().clamp(1e-7, 1 - 1e-7)
+    return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
+
+
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
         (patched, "on the right side"),
+        (clamped, "clamped"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="sum"), "you took the sum"),
         (lambda x, t: -F.binary_cross_entropy_with_logits(x, t), "the sign is wrong"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x, 1 - t), "swapped"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x.sigmoid(), t), "applied twice"),
+        (lambda x, t: (t * F.softplus(-x)).mean(), "background count for nothing"),
         (lambda x, t: -(t * x.sigmoid().log() + (1 - t) * (1 - x.sigmoid()).log()).mean(), "overflows"),
         (lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="none"), "one number"),
-        (lambda x, t: None, "return"),
         (lambda x, t: x.nothing(), "AttributeError"),
-        (..., "a function is expected"),
     ],
 )
 def test_wrong_cross_entropies_are_named(answer, advice):
-    with pytest.raises(WrongAnswer, match=advice):
-        checks.bce_from_logits(answer)
+    refuse(checks.bce_from_logits, answer, advice, seed=3)
+
+
+# --- Dice loss
+
+
+def dice(x, t):
+    p = torch.sigmoid(x)
+    return 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda s, n, p: p * (1 + math.cos(math.pi * s / n)) / 2,
-        lambda s, n, p: torch.tensor(p * math.cos(math.pi * s / n / 2) ** 2),
+        dice,
+        lambda x, t: dice_loss(x[:, None], t.long()),
+        lambda x, t: 1 - (2 * torch.dot(x.sigmoid().flatten(), t.flatten()) + 1) / (x.sigmoid() + t).sum().add(1),
     ],
-    ids=["formula", "squared cosine"],
 )
-def test_right_cosines_pass(answer, capsys):
-    checks.cosine_rate(answer)
-    assert "✓ cosine_rate" in capsys.readouterr().out
+def test_right_dice_losses_pass(answer):
+    for seed in (0, 7):
+        checks.soft_dice_loss(answer, seed)
+
+
+def each_image(x, t):
+    return torch.stack([dice(a, b) for a, b in zip(x, t, strict=True)])
 
 
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
-        (lambda s, n, p: p * (1 - math.cos(math.pi * s / n)) / 2, "rises from 0"),
-        (lambda s, n, p: p * (1 + math.cos(math.radians(math.pi * s / n))) / 2, "radians"),
-        (lambda s, n, p: p * (1 + math.cos(2 * math.pi * s / n)) / 2, "whole cosine"),
-        (lambda s, n, p: p * (1 + math.cos(math.pi * s / n)), "twice too high"),
-        (lambda s, n, p: p * math.cos(math.pi * s / n / 2), "quarter"),
-        (lambda s, n, p: p * (1 - s / n), "is right, found"),
+        (lambda x, t: 1 - (2 * (x * t).sum() + 1) / (x.sum() + t.sum() + 1), "sigmoid is missing"),
+        (lambda x, t: 1 - dice(x, t), "1 minus it"),
+        (lambda x, t: each_image(x, t).mean(), "over the whole batch"),
+        (each_image, "not one for each image"),
+        (lambda x, t: dice(200 * x, t), "cut at one half"),
+        (lambda x, t: 1 - ((p := x.sigmoid()) * t).sum().mul(2) / (p.sum() + t.sum()), "the 1 above"),
+        (
+            lambda x, t: 1 - (2 * ((p := x.sigmoid()) * t).sum() + 1) / ((p * p).sum() + (t * t).sum() + 1),
+            "squares",
+        ),
+        (lambda x, t: 1 - (((p := x.sigmoid()) * t).sum() + 1) / ((p + t - p * t).sum() + 1), "IoU"),
+        (lambda x, t: dice(x.sigmoid(), t), "applied twice"),
+        (lambda x, t: 1 - (((p := x.sigmoid()) * t).sum() + 1) / (p.sum() + t.sum() + 1), "factor 2"),
+        (lambda x, t: dice(x.detach(), t), "no gradient"),
+        (lambda x, t: dice(x, t).item(), "no gradient"),
     ],
 )
-def test_wrong_cosines_are_named(answer, advice):
-    with pytest.raises(WrongAnswer, match=advice):
-        checks.cosine_rate(answer)
+def test_wrong_dice_losses_are_named(answer, advice):
+    refuse(checks.soft_dice_loss, answer, advice, seed=5)
 
 
-def in_place(average, weights, decay):
-    average.mul_(decay).add_(weights, alpha=1 - decay)
+# --- a sigmoid too many
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [lambda a, w, d: d * a + (1 - d) * w, lambda a, w, d: a.lerp(w, 1 - d), in_place],
-    ids=["formula", "lerp", "in place"],
-)
-def test_right_averages_pass(answer, capsys):
-    checks.moving_average(answer)
-    assert "✓ moving_average" in capsys.readouterr().out
+def one_sigmoid(x, t):
+    return F.binary_cross_entropy_with_logits(x, t) + dice(x, t), x > 0
+
+
+def on_probabilities(x, t):
+    p = x.sigmoid()
+    return F.binary_cross_entropy(p, t) + dice(x, t), (p > 0.5).long()
+
+
+@pytest.mark.parametrize("answer", [one_sigmoid, on_probabilities, lambda x, t: [*one_sigmoid(x, t)]])
+def test_one_sigmoid_in_each_place_passes(answer):
+    for seed in (0, 7):
+        checks.loss_and_mask(answer, seed)
 
 
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
-        (lambda a, w, d: (1 - d) * a + d * w, "swapped"),
-        (lambda a, w, d: (a + w) / 2, "plain mean"),
-        (lambda a, w, d: d * a + w, "add up to 1"),
-        (lambda a, w, d: w.mul_(1 - d).add_(a, alpha=d), "weights themselves were changed"),
-        (lambda a, w, d: (d * a + (1 - d) * w).mean(), "keeps the shape"),
+        (lambda x, t: (F.binary_cross_entropy_with_logits(x.sigmoid(), t) + dice(x, t), x > 0), "sigmoid twice"),
+        (
+            lambda x, t: (
+                F.binary_cross_entropy_with_logits(x, t) + 1 - (2 * (x * t).sum() + 1) / (x.sum() + t.sum() + 1),
+                x > 0,
+            ),
+            "gets logits now",
+        ),
+        (lambda x, t: (F.binary_cross_entropy_with_logits(x, t) + dice(x.sigmoid(), t), x > 0), "two sigmoids"),
+        (lambda x, t: (F.binary_cross_entropy_with_logits(x, t), x > 0), "Dice loss is gone"),
+        (lambda x, t: (one_sigmoid(x, t)[0], x > 0.5), "logit of 0"),
+        (lambda x, t: (one_sigmoid(x, t)[0], x.sigmoid()), "cut them"),
+        (lambda x, t: (one_sigmoid(x, t)[0], x.sigmoid().sigmoid() > 0.5), "second one stands before the cut"),
+        (lambda x, t: one_sigmoid(x, t)[0], "two things"),
     ],
 )
-def test_wrong_averages_are_named(answer, advice):
-    with pytest.raises(WrongAnswer, match=advice):
-        checks.moving_average(answer)
-
-
-def test_break_even_accepts_steps_whole_or_not_and_names_what_is_wrong():
-    checks.break_even(lambda once, before, after: once / (before - after) if after < before else math.inf)
-    checks.break_even(lambda once, before, after: math.ceil(once / (before - after)) if after < before else math.inf)
-    for wrong, advice in (
-        (lambda once, before, after: once / after, "before - after"),
-        (lambda once, before, after: once / (before / after - 1), "seconds of the faster training"),
-        (lambda once, before, after: math.floor(once / (before - after)) - 1, "pay off after"),
-        (lambda once, before, after: once / abs(before - after or 1e-9), "infinity"),
-        (lambda once, before, after: None, "nothing came back"),
-    ):
-        with pytest.raises(WrongAnswer, match=advice):
-            checks.break_even(wrong)
+def test_wrong_repairs_of_the_sigmoid_are_named(answer, advice):
+    refuse(checks.loss_and_mask, answer, advice, seed=2)

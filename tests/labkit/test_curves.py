@@ -110,6 +110,17 @@ def test_curves_hold_every_epoch_and_every_step(monkeypatch):
             assert low <= min(line.get_ydata()) <= max(line.get_ydata()) <= high
 
 
+def test_a_leap_of_the_validation_loss_flattens_nothing_and_is_told(monkeypatch):
+    Page(monkeypatch)
+    curves = plots.LiveCurves(4)
+    for number, loss in enumerate((1.1, 0.6, 9.5, 0.4), start=1):
+        curves.add(replace(epoch(number), valid_loss=loss))
+    axes = curves.curves["valid_loss"].axes
+    assert axes.get_ylim()[1] < 2
+    assert "9.5" in axes.get_title()
+    assert curves.curves["valid_loss"].get_ydata() == [1.1, 0.6, 9.5, 0.4]
+
+
 def test_title_says_pace_what_is_left_and_what_is_best(monkeypatch):
     Page(monkeypatch)
     curves = plots.LiveCurves(30)

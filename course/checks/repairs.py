@@ -1,0 +1,127 @@
+"""Checks of notebook 04: the reports' evaluation and their keeping of weights, repaired."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course.checks.toy import Toy, flat, state
+from course.checks.verdict import Check, Collected, call, expect, name_mistake, numbers
+from labkit.training import bce
+
+# --- report 000's evaluation
+
+
+def _collect_evaluate(student: Callable, seed: int) -> Collected:
+    what, toy = "evaluate", Toy(seed)
+    modes: list[tuple[bool, bool]] = []
+    toy.model.register_forward_hook(lambda model, *_: modes.append((model.training, torch.is_grad_enabled())))
+    found = {}
+    for name, mode in (("train", True), ("eval", False)):
+        toy.model.train(mode)
+        before = state(toy.model)
+        value = call(student, toy.model, bce, list(toy.batches), what=what)
+        found[name] = numbers(value, what, ())
+        found[f"{name} after"] = np.array([module.training for module in toy.model.modules()])
+        found[f"{name} changed"] = np.array(not np.array_equal(before, state(toy.model)))
+        found["graph"] = np.array(isinstance(value, Tensor) and value.requires_grad)
+    expect(bool(modes), f"{what}: the network was never called")
+    return found | {"modes": np.array(modes), "enabled": np.array(torch.is_grad_enabled())}
+
+
+@torch.no_grad()
+def _judge_evaluate(arrays: Collected, seed: int) -> None:
+    what, toy = "evaluate", Toy(seed)
+    training, gradients = arrays["modes"].any(axis=0)
+    learned = arrays["train changed"] or arrays["eval changed"]
+    expect(not training and not learned, f"{what}: batch norm was evaluated in train mode; keep model.eval()")
+    stays = "the network came in train mode and went out in eval mode, so that batch norm never learns again"
+    expect(bool(arrays["train after"].all()), f"{what}: {stays}")
+    always = "a network that came in eval mode went out in train mode; remember model.training and set it back"
+    expect(not arrays["eval after"].any(), f"{what}: {always}")
+    graph = "gradients are still prepared in the forward pass, and their memory is held; use torch.no_grad()"
+    expect(not gradients and not arrays["graph"], f"{what}: {graph}")
+    expect(bool(arrays["enabled"]), f"{what}: gradients stay switched off for whatever comes after; use a with block")
+    toy.model.eval()
+    sizes = [len(masks) for _, masks in toy.batches]
+    losses = np.array([bce(toy.model(images), masks).item() for images, masks in toy.batches])
+    mistakes = {
+        "the mean of the batches' means counts images of a small batch more": losses.mean(),
+        "that is the loss of the last batch": losses[-1],
+    }
+    right, otherwise = np.average(losses, weights=sizes), "the value itself has changed; it was right"
+    name_mistake(what, arrays["train"], right, mistakes, otherwise, tolerance=1e-5)
+
+
+evaluate = Check("evaluate", "it leaves nothing behind", _collect_evaluate, _judge_evaluate)
+
+# --- what reports 000, 002 and 003 keep
+
+SCORES = (0.0, 0.75, 0.4, 0.75)
+"""The first is kept, since there is nothing better; the second is better; the others are not."""
+
+
+def _collect_keeper(student: Callable, seed: int) -> Collected:
+    what = "Keeper"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        empty, other = Toy(seed + 9), Toy(seed + 9)
+        kept = call(student, folder, what=what)
+        nothing = call(getattr(kept, "load", None), empty.model, what=f"{what}.load where nothing was kept")
+        answers = []
+        for number, score in enumerate(SCORES):
+            answers.append(call(getattr(kept, "offer", None), Toy(seed + number).model, score, what=f"{what}.offer"))
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        expect(bool(files), f"{what}.offer: no file was written into the folder")
+        plain = all(path.suffix == ".safetensors" or _is_plain(path) for path in files)
+        torch.save(Toy(seed + 7).model.state_dict(), _decoy(folder))
+        later = call(getattr(call(student, folder, what=what), "load", None), other.model, what=f"{what}.load")
+    return {
+        "nothing": np.array(nothing is False and np.array_equal(flat(empty.model), flat(Toy(seed + 9).model))),
+        "answers": np.array([str(answer) for answer in answers], dtype=str),
+        "plain": np.array(plain),
+        "loaded": flat(other.model),
+        "said": np.array(later is True),
+    }
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        torch.load(path, weights_only=True)
+    except Exception:  # whatever a pickle raises: the file is not one of plain numbers
+        return False
+    return True
+
+
+def _decoy(folder: Path) -> Path:
+    """Report 002's other file, where it is free."""
+    path = folder / "last_model.pt"
+    return folder / "another.pt" if path.exists() else path
+
+
+def _judge_keeper(arrays: Collected, seed: int) -> None:
+    what, answers = "Keeper", arrays["answers"].tolist()
+    expect({*answers} <= {"True", "False"}, f"{what}.offer: return True where the weights were kept, else False")
+    expect(answers[0] == "True", f"{what}.offer: a first score of 0.0 was not kept; there is nothing better yet")
+    expect(answers[1] == "True", f"{what}.offer: a better score was not kept")
+    expect(answers[2] == "False", f"{what}.offer: a score below the best was kept; is self.best set?")
+    expect(answers[3] == "False", f"{what}.offer: a score equal to the best was kept; the earlier one stays")
+    pickled = "the file holds a pickled object, which runs code when it is read; save model.state_dict()"
+    expect(bool(arrays["plain"]), f"{what}.offer: {pickled}")
+    missing = "where nothing was kept, return False and leave the network as it is"
+    expect(bool(arrays["nothing"]), f"{what}.load: {missing}")
+    mistakes = {
+        "one file is looked for, another one read: those are the weights of last_model.pt": flat(Toy(seed + 7).model),
+        "the network still has the weights that it came with; copy the file's into it": flat(Toy(seed + 9).model),
+        "these are the weights of the first offer, not of the best one": flat(Toy(seed).model),
+        "these are the weights of the last offer, not of the best one": flat(Toy(seed + 3).model),
+    }
+    otherwise = "the weights are not those of the best score"
+    name_mistake(f"{what}.load", arrays["loaded"], flat(Toy(seed + 1).model), mistakes, otherwise, tolerance=1e-6)
+    expect(bool(arrays["said"]), f"{what}.load: return True where weights were loaded")
+
+
+keeper = Check("keeper", "the best is kept, and found again", _collect_keeper, _judge_keeper)

@@ -1,0 +1,503 @@
+"""The checks of the loop that notebook 04 builds, and of the repairs after it: right ones pass, mistakes are named."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.utils import get_total_norm
+
+from course import checks
+from course.checks.loop_runs import _recipe
+from course.checks.toy import Toy
+from course.checks.verdict import WrongAnswer
+from labkit.data import BatchTransform, batch_indices, batch_loader, load_arrays, open_pets
+from labkit.metrics import dice_score, overlap_counts, per_image
+from labkit.training import LOSSES, build_network, build_optimizer, build_schedule, epochs, resolve
+
+
+def refuse(check, answer, advice, seed=0):
+    with pytest.raises(WrongAnswer, match=advice):
+        check(answer, seed)
+
+
+# --- stage 1
+
+
+def step(model, optimizer, loss, images, masks):
+    optimizer.zero_grad()
+    value = loss(model(images), masks)
+    value.backward()
+    optimizer.step()
+    return value.item()
+
+
+def step_that_forgets_later(model, optimizer, loss, images, masks):
+    value = loss(model(images), masks)
+    value.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return value.detach()
+
+
+def step_by_grad(model, optimizer, loss, images, masks):
+    weights = list(model.parameters())
+    value = loss(model(images), masks)
+    for weight, slope in zip(weights, torch.autograd.grad(value, weights), strict=True):
+        weight.grad = slope
+    assert get_total_norm([w.grad for w in weights]) > 0
+    optimizer.step()
+    return float(value)
+
+
+@pytest.mark.parametrize("answer", [step, step_that_forgets_later, step_by_grad])
+def test_right_steps_pass(answer):
+    for seed in (0, 11):
+        checks.train_step(answer, seed)
+
+
+def wrong_step(fault):
+    def answer(model, optimizer, loss, images, masks):
+        if fault != "sums":
+            optimizer.zero_grad()
+        if fault == "early":
+            optimizer.step()
+        logits = model(images)
+        value = loss(logits.sigmoid() if fault == "sigmoid" else logits, masks)
+        value.backward()
+        if fault == "erased":
+            optimizer.zero_grad()
+        if fault not in ("early", "still"):
+            optimizer.step()
+        return value if fault == "graph" else loss(model(images), masks).item() if fault == "after" else value.item()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        ("sums", "zero_grad"),
+        ("early", "after backward"),
+        ("still", "no weight has moved"),
+        ("erased", "no weight has moved"),
+        ("sigmoid", "there is a sigmoid"),
+        ("graph", "holds its graph"),
+        ("after", "after the step"),
+    ],
+)
+def test_wrong_steps_are_named(fault, advice):
+    refuse(checks.train_step, wrong_step(fault), advice, seed=3)
+
+
+# --- stage 2
+
+
+def epoch(model, optimizer, schedule, loss, batches, fault=""):
+    if fault != "eval":
+        model.train()
+    losses = []
+    for images, masks in batches:
+        losses.append(step(model, optimizer, loss, images, masks))
+        if fault not in ("never", "once"):
+            schedule.step()
+    if fault == "once":
+        schedule.step()
+    return sum(losses) / len(losses) if fault == "mean" else losses
+
+
+def test_right_epochs_pass():
+    for answer in (epoch, lambda *parts: torch.tensor(epoch(*parts)), lambda *parts: tuple(epoch(*parts))):
+        checks.train_epoch(answer, 4)
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [("eval", "eval mode"), ("once", "once an epoch"), ("never", "never moves"), ("mean", "shape")],
+)
+def test_wrong_epochs_are_named(fault, advice):
+    refuse(checks.train_epoch, lambda *parts: epoch(*parts, fault=fault), advice)
+
+
+# --- stage 3
+
+
+def dices_of(masks, truths):
+    return per_image(dice_score, overlap_counts(masks.long(), truths))
+
+
+@torch.no_grad()
+def validation(model, loss, batches):
+    model.eval()
+    total, dice, number = 0.0, 0.0, 0
+    for images, masks in batches:
+        logits = model(images)
+        total += loss(logits, masks).item() * len(images)
+        dice += dices_of(logits[:, 0] > 0, masks).sum().item()
+        number += len(images)
+    return total / number, dice / number
+
+
+def validation_at_once(model, loss, batches):
+    model.eval()
+    with torch.inference_mode():
+        pairs = list(batches)
+        images, masks = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        logits = model(images)
+        return loss(logits, masks), dices_of(logits.sigmoid()[:, 0] > 0.5, masks).mean()
+
+
+@pytest.mark.parametrize("answer", [validation, validation_at_once])
+def test_right_validations_pass(answer):
+    for seed in (0, 5, 9):
+        checks.validate(answer, seed)
+
+
+def wrong_validation(fault):
+    def answer(model, loss, batches):
+        model.train(fault == "train")
+        with torch.set_grad_enabled(fault == "gradients"):
+            losses, dices, masks, pairs = [], [], [], list(batches)
+            for images, truths in pairs:
+                logits = model(images)
+                masks.append(logits[:, 0] > (0.5 if fault == "cut" else 0))
+                losses.append(loss(logits, truths).item())
+                dices.append(dices_of(masks[-1], truths))
+        sizes = torch.tensor([len(one) for one in dices])
+        mean = (torch.tensor(losses) * sizes).sum() / (1 if fault == "sum" else sizes.sum())
+        if fault == "means of losses":
+            mean = sum(losses) / len(losses)
+        dice = torch.cat(dices).mean()
+        if fault == "means of dices":
+            dice = sum(one.mean() for one in dices) / len(dices)
+        if fault == "pooled":
+            counts = overlap_counts(torch.cat(masks).long(), torch.cat([t for _, t in pairs]))
+            dice = dice_score(counts.sum(0))[0]
+        return float(mean), float(dice)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        ("train", "eval"),
+        ("gradients", "no_grad"),
+        ("means of losses", "weigh by"),
+        ("sum", "sum over images"),
+        ("means of dices", "small batch more"),
+        ("pooled", "pooled"),
+        ("cut", "logit of 0"),
+    ],
+)
+def test_wrong_validations_are_named(fault, advice):
+    refuse(checks.validate, wrong_validation(fault), advice, seed=1)
+
+
+# --- stage 4
+
+
+def training(model, optimizer, schedule, loss, epoch_batches, valid_batches, number, fault=""):
+    history, best, highest = [], None, -1.0
+    for count in range(0 if fault == "zero" else 1, number + (fault != "zero")):
+        epoch(model, optimizer, schedule, loss, epoch_batches(1 if fault == "same" else count))
+        history.append(validation(model, loss, valid_batches))
+        if history[-1][1] > highest:
+            highest = history[-1][1]
+            best = model.state_dict() if fault == "alive" else copy.deepcopy(model.state_dict())
+    history = [row[::-1] for row in history] if fault == "swapped" else history
+    return history, copy.deepcopy(model.state_dict()) if fault == "last" else best
+
+
+def training_with_clones(*parts):
+    history, best = training(*parts)
+    return torch.tensor(history), {name: value.clone() for name, value in best.items()}
+
+
+@pytest.mark.parametrize("answer", [training, training_with_clones])
+def test_right_trainings_pass(answer):
+    for seed in (0, 6):
+        checks.train(answer, seed)
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        ("alive", "copy them"),
+        ("last", "last ones"),
+        ("same", "batches of its own"),
+        ("zero", "count from 1"),
+        ("swapped", "in this order"),
+    ],
+)
+def test_wrong_trainings_are_named(fault, advice):
+    refuse(checks.train, lambda *parts: training(*parts, fault=fault), advice)
+
+
+def test_the_best_epoch_of_the_toy_is_not_the_last_whatever_the_seed():
+    for seed in range(6):
+        checks.train(training, seed)
+        refuse(checks.train, lambda *parts: training(*parts, fault="last"), "last ones", seed)
+
+
+# --- stage 5
+
+
+class Checkpoint:
+    fault = ""
+
+    def __init__(self, path, model, optimizer, schedule):
+        self.path, self.parts = path, {"model": model, "optimizer": optimizer, "schedule": schedule}
+        self.parts.pop(self.fault, None)
+
+    def save(self, number, history):
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        torch.save({"epoch": number, "history": history} | states, self.path)
+
+    def load(self):
+        if not self.path.exists():
+            return 0, []
+        kept = torch.load(self.path, weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(kept[name])
+        return kept["epoch"], kept["history"]
+
+
+class Pickled(Checkpoint):
+    def save(self, number, history):
+        torch.save((number, history, self.parts), self.path)
+
+    def load(self):
+        if not self.path.exists():
+            return 0, []
+        number, history, parts = torch.load(self.path, weights_only=False)
+        for name, part in self.parts.items():
+            part.load_state_dict(parts[name].state_dict())
+        return number, history
+
+
+class Next(Checkpoint):
+    def load(self):
+        number, history = super().load()
+        return number + (number > 0), history
+
+
+class Eager(Checkpoint):
+    def load(self):
+        return super().load() if self.path.exists() else (1, [])
+
+
+def without(part):
+    return type("Forgetful", (Checkpoint,), {"fault": part})
+
+
+def test_a_right_checkpoint_passes():
+    for seed in (0, 8):
+        checks.resume(Checkpoint, seed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (without("model"), "does not have the saved weights"),
+        (without("optimizer"), "optimizer is not restored"),
+        (without("schedule"), "schedule is not restored"),
+        (Pickled, "weights_only"),
+        (Next, "epoch is the one"),
+        (Eager, "return 0"),
+    ],
+)
+def test_wrong_checkpoints_are_named(answer, advice):
+    refuse(checks.resume, answer, advice)
+
+
+# --- stage 6
+
+
+def first_losses(recipe, pets, number, fault=""):
+    table = recipe.training
+    if fault != "seed":
+        torch.manual_seed(table.seed)
+    model = build_network(recipe)
+    optimizer = build_optimizer(model, table)
+    order = batch_indices(recipe.train_indices(pets), table.batch_size, table.seed, 0 if fault == "order" else 1)
+    schedule = build_schedule(optimizer, table, len(order) * (1 if fault == "short" else table.epochs))
+    prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std)
+    augment, losses = None if fault == "plain" else recipe.data.augment, []
+    model.train()
+    for batch in batch_loader(load_arrays(pets, recipe.data.image_size), order[:number]):
+        images, masks = prepare(batch, augment, table.seed, 1)
+        losses.append(step(model, optimizer, LOSSES[table.loss], images, masks))
+        if fault != "stands":
+            schedule.step()
+    return losses
+
+
+def test_losses_of_fit_pass_as_do_ones_own():
+    checks.first_losses(first_losses, 2)
+    checks.first_losses(lambda recipe, pets, number: next(epochs(recipe, pets)).step_losses[:number], 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        ("seed", "seed torch"),
+        ("order", "first loss is another"),
+        ("plain", "not augmented"),
+        ("stands", "never moves"),
+        ("short", "steps of all epochs"),
+    ],
+)
+def test_wrong_beginnings_are_named(fault, advice):
+    refuse(checks.first_losses, lambda *parts: first_losses(*parts, fault=fault), advice)
+
+
+def test_the_check_holds_the_labs_own_loop():
+    pets = open_pets("sample")
+    recipe = resolve(_recipe(5), pets, "cpu")
+    assert first_losses(recipe, pets, 4) == pytest.approx(next(epochs(recipe, pets)).step_losses[:4], rel=1e-3)
+
+
+# --- report 000's evaluation
+
+
+def evaluation(model, loss, batches, fault=""):
+    was = model.training
+    model.train(fault == "train")
+    total, number = 0.0, 0
+    with torch.set_grad_enabled(fault == "gradients"):
+        for images, masks in batches:
+            total += float(loss(model(images), masks)) * len(images)
+            number += len(images)
+    if fault != "stays":
+        model.train(was or fault == "always")
+    return total / number
+
+
+def decorated(model, loss, batches):
+    @torch.no_grad()
+    def run():
+        model.eval()
+        return sum(loss(model(x), t) * len(x) for x, t in batches) / sum(len(x) for x, _ in batches)
+
+    was = model.training
+    value = run()
+    if was:
+        model.train()
+    return value
+
+
+def test_right_evaluations_pass():
+    for answer in (evaluation, decorated):
+        checks.evaluate(answer, 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [("stays", "went out in eval"), ("gradients", "no_grad"), ("train", "keep model.eval"), ("always", "set it back")],
+)
+def test_wrong_evaluations_are_named(fault, advice):
+    refuse(checks.evaluate, lambda *parts: evaluation(*parts, fault=fault), advice)
+
+
+def switched_off(model, loss, batches):
+    torch.set_grad_enabled(False)
+    return evaluation(model, loss, batches, "off")
+
+
+def test_gradients_that_stay_switched_off_are_named():
+    try:
+        refuse(checks.evaluate, switched_off, "use a with block")
+    finally:
+        torch.set_grad_enabled(True)
+
+
+# --- what is kept
+
+
+class Keeper:
+    first, own, equal = -1.0, True, False
+
+    def __init__(self, folder):
+        self.path, self.best = folder / "best.pt", self.first
+
+    def offer(self, model, score):
+        if score > self.best or (self.equal and score == self.best):
+            self.best = score
+            torch.save(model.state_dict(), self.path)
+            return True
+        return False
+
+    def load(self, model):
+        path = self.path if self.own else self.path.with_name("last_model.pt")
+        if not path.exists():
+            return False
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return True
+
+
+class Safe(Keeper):
+    def __init__(self, folder):
+        self.path, self.best = folder / "best.safetensors", -float("inf")
+
+    def offer(self, model, score):
+        better = score > self.best
+        if better:
+            self.best = score
+            save_file(model.state_dict(), self.path)
+        return better
+
+    def load(self, model):
+        if self.path.exists():
+            model.load_state_dict(load_file(self.path))
+        return self.path.exists()
+
+
+class Whole(Keeper):
+    def offer(self, model, score):
+        kept = super().offer(model, score)
+        if kept:
+            torch.save(model, self.path)
+        return kept
+
+    def load(self, model):
+        return (
+            self.path.exists()
+            and not model.load_state_dict(torch.load(self.path, weights_only=False).state_dict()).missing_keys
+        )
+
+
+class NewObject(Keeper):
+    def load(self, model):
+        if self.path.exists():
+            model = copy.deepcopy(model)
+            return super().load(model)
+        return False
+
+
+def test_right_keepers_pass():
+    for answer in (Keeper, Safe):
+        checks.keeper(answer, 4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (type("High", (Keeper,), {"first": 0.7}), "first score of 0.0"),
+        (type("Zero", (Keeper,), {"first": 0.0}), "first score of 0.0"),
+        (type("Other", (Keeper,), {"own": False}), "another one read"),
+        (type("Equal", (Keeper,), {"equal": True}), "equal to the best"),
+        (Whole, "pickled"),
+        (NewObject, "that it came with"),
+    ],
+)
+def test_wrong_keepers_are_named(answer, advice):
+    refuse(checks.keeper, answer, advice)
+
+
+def test_the_toy_gives_back_what_it_was_given():
+    toy, other = Toy(1), Toy(2)
+    from course.checks.toy import state
+
+    other.load(state(toy.model))
+    assert (state(other.model) == state(toy.model)).all()
