@@ -292,7 +292,7 @@ class Page {
     const panels = masks.flatMap((_, run) => views.map((v) => [v, run])).slice(0, view === "truth" ? 1 : undefined);
     this.describe(scores, threshold);
     this.panels.style.setProperty("--zoom", model.get("zoom") * Math.min(1, image.width / image.height));
-    this.panels.classList.toggle("alone", panels.length === 1);
+    this.panels.style.setProperty("--base", `${[0, 30, 24][panels.length] ?? 17}rem`); // few panels are larger
     while (this.panels.children.length > panels.length) this.panels.lastChild.remove();
     while (this.panels.children.length < panels.length) {
       this.panels.append(element("figure", {}, element("canvas", { role: "img" }), element("figcaption")));

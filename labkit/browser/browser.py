@@ -5,6 +5,7 @@ import hashlib
 import html
 import io
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -56,9 +57,8 @@ class Browser(widgets.VBox):
 
     Args:
         predictors: a network, or several by name, which are shown next to each other.
-        indices: of the images, in the order of the slider.
         table: a row an image, by name, such as `evaluate(...).images.set_index("name")`. With a column `dice` the worst
-            images come first; the page sorts by any number in it and draws Dice against one of them.
+            images come first; the page sorts by any number in it and draws Dice against the first other one.
         validation: mean Dice of the validation images by threshold; `chosen` is the threshold that was chosen on it.
 
     Raises:
@@ -75,41 +75,35 @@ class Browser(widgets.VBox):
         chosen: float | None = None,
     ):
         self.predictors = dict(predictors) if isinstance(predictors, Mapping) else {"": predictors}
-        self.pets, self.photos = pets, []
-        known = {name: predictor.class_names(pets) for name, predictor in self.predictors.items()}
-        if len(set(known.values())) > 1:
-            raise LabError(f"these networks know different classes: {known}; give the browser networks of one target")
-        first, self.names = next(iter(self.predictors.values())), next(iter(known.values()))
-        self.prepare, self.sent = first.batch_transform(pets), lru_cache(maxsize=64)(self._sent)
+        self.pets, self.photos, self.sent = pets, [], lru_cache(maxsize=64)(self._sent)
+        classes = {predictor.class_names(pets): predictor for predictor in self.predictors.values()}
+        if len(classes) > 1:
+            raise LabError(f"the networks know different classes: {', '.join(map(str, classes))}; take one target's")
+        [(self.names, predictor)] = classes.items()
+        self.prepare = predictor.batch_transform(pets)
         names = [pets.items[index].name for index in indices]
         table = pd.DataFrame(index=names) if table is None else table.loc[names].select_dtypes("number")
         if "dice" in table:
             table = table.sort_values("dice", kind="stable")
-        self.indices = np.array([pets.indices[name] for name in table.index])
-        facts: dict[str, Any] = {
-            "classes": [[name, color.tolist()] for name, color in zip(self.names, painting.CLASS_COLORS, strict=False)],
-            "runs": list(self.predictors),
-            "columns": list(table),
-        }
-        if validation is not None:
-            facts |= {"curve": [[float(t), float(dice)] for t, dice in validation.items()], "chosen": chosen}
-        rows = zip(
-            self.indices, table.round(4).astype(object).where(table.notna(), None).to_dict("records"), strict=True
-        )
-        items = [{"name": pets.items[i].name, "breed": pets.items[i].breed, "values": row} for i, row in rows]
-        view = "all" if len(self.predictors) == 1 else "errors"
-        self.canvas = Canvas(facts=facts, items=items, view=view, threshold=0.5 if chosen is None else chosen)
+        self.indices = [pets.indices[name] for name in table.index]
+        values = table.astype(object).where(table.notna(), None).to_dict("records")
+        known = [pets.items[index] for index in self.indices]
+        items = [{"name": p.name, "breed": p.breed, "values": v} for p, v in zip(known, values, strict=True)]
+        colors = painting.CLASS_COLORS[: len(self.names)].tolist()
+        facts = {"classes": list(zip(self.names, colors, strict=True)), "runs": list(self.predictors)}
+        facts |= {"columns": list(table), "chosen": chosen}
+        facts["curve"] = None if validation is None else list(zip(validation.index.tolist(), validation, strict=True))
+        self.canvas = Canvas(facts=facts, items=items, threshold=0.5 if chosen is None else chosen)
         self.canvas.images = {str(row): self.sent(row) for row in range(min(3, len(items)))}
-        self.image = widgets.IntSlider(0, 0, len(items) - 1)
+        self.image = widgets.IntSlider(0, 0, len(items) - 1, description="image")
         self.threshold = widgets.FloatSlider(self.canvas.threshold, min=0.02, max=0.98, step=0.02)
         self.opacity = widgets.FloatSlider(0.5, min=0, max=1, step=0.05)
         self.zoom = widgets.FloatSlider(1, min=1, max=8, step=0.5)
         sliders = {"position": self.image, "threshold": self.threshold, "opacity": self.opacity, "zoom": self.zoom}
         for name, slider in sliders.items():
-            slider.description, slider.layout.width = "image" if name == "position" else name, "26em"
+            slider.description = slider.description or name
             widgets.jslink((slider, "value"), (self.canvas, name))
-        if len(self.names) > 2:
-            self.threshold.layout.display = "none"
+        self.threshold.layout.display = "none" if len(self.names) > 2 else None
         self.canvas.observe(self._send, names="wanted")
         self.canvas.on_msg(self._receive)
         super().__init__([*sliders.values(), self.canvas])
@@ -119,28 +113,24 @@ class Browser(widgets.VBox):
             self.canvas.images = {str(row): self.sent(row)}
 
     def _receive(self, canvas: Canvas, content: dict[str, Any], buffers: list[Any]) -> None:
-        try:
-            if "photo" in content:
-                self.add_photo(content["photo"], bytes(buffers[0]))
-            else:
-                canvas.message = f"saved as {self.save_cutout(content['save'], canvas.threshold)}"
-        except LabError as error:
-            canvas.message = str(error)
-
-    def add_photo(self, name: str, content: bytes) -> None:
-        """Show a photograph of one's own, the bytes of an image file; LabError where they are none."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
-            path.write_bytes(content)
             try:
-                self.photos.append(read_image(path))
+                if "photo" in content:
+                    path = Path(folder) / Path(content["photo"]).name
+                    path.write_bytes(buffers[0])
+                    self.add_photo(path)
+                else:
+                    canvas.message = f"saved as {self.save_cutout(content['save'], canvas.threshold)}"
             except LabError as error:
-                raise LabError(str(error).replace(str(path), path.name)) from None
-        canvas = self.canvas
-        canvas.items = [*canvas.items, {"name": Path(name).stem, "breed": "your photo", "values": {}}]
-        self.image.max = row = len(canvas.items) - 1
+                canvas.message = str(error).replace(f"{folder}{os.sep}", "")
+
+    def add_photo(self, path: str | Path) -> None:
+        """Show an image file of one's own, which is predicted at its own size; LabError where it is none."""
+        self.photos.append(read_image(Path(path)))
+        canvas, row = self.canvas, len(self.canvas.items)
+        canvas.items = [*canvas.items, {"name": Path(path).stem, "breed": "your photo", "values": {}}]
         canvas.images, canvas.message, canvas.order = {str(row): self.sent(row)}, "", "given"
-        self.image.value = row
+        self.image.max = self.image.value = row
 
     def save_cutout(self, row: int, threshold: float = 0.5) -> Path:
         """Write `<name>-cutout.png` into the working directory: the image's own pixels, transparent where no pet is.
@@ -157,81 +147,58 @@ class Browser(widgets.VBox):
     def to_html(self, count: int = 24, side: int = 256) -> str:
         """The browser of the first `count` images for a page without a kernel, complete and without a link to fetch.
 
-        Without scripts the page shows a still image: truth, prediction and mistakes of the first one.
+        Without scripts the page shows a still image: the mistakes in the first one.
         """
-        names = ("facts", "threshold", "opacity", "zoom", "view", "order", "items", "position")
+        names = ("facts", "items", "threshold", "opacity", "zoom", "view", "order")
         state = {name: getattr(self.canvas, name) for name in names} | {"position": 0}
-        state["items"] = state["items"][:count]
+        state["items"] = state["items"][: min(count, len(self.indices))]
         state["images"] = {str(row): self._sent(row, side) for row in range(len(state["items"]))}
-        text = json.dumps(state, default=_base64).replace("</", "<\\/")
+        text = json.dumps(state, default=lambda raw: base64.b64encode(raw).decode()).replace("</", "<\\/")
         mark = f"labkit-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        script, style = (Path(__file__).with_name(f"browser.{kind}").read_text("utf-8") for kind in ("js", "css"))
+        files = (Image.open(io.BytesIO(state["images"]["0"][name])) for name in ("image", "truth", "map0"))
+        image, truth, levels = map(np.asarray, files)
+        levels, classes = levels.reshape(-1, *truth.shape), np.array(state["images"]["0"]["classes0"])
+        found = classes[levels.argmax(0)] if len(classes) > 1 else levels[0] >= 256 * self.canvas.threshold
+        still = base64.b64encode(_encoded(painting.error_map(image, found, truth), "JPEG")).decode()
+        alt = f"{html.escape(state['items'][0]['name'])}: missed pixels blue, extra ones vermilion, true outline white"
         return (
-            f'<style>{style}</style><div id="{mark}">{self._still(side)}</div>'
-            f'<script type="module">{script}\nstandalone(document.getElementById("{mark}"), {text});</script>'
+            f'<style>{Canvas._css}</style><div id="{mark}"><img alt="{alt}" src="data:image/jpeg;base64,{still}"></div>'
+            f'<script type="module">{Canvas._esm}\nstandalone(document.getElementById("{mark}"), {text});</script>'
         )
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         return super()._repr_mimebundle_(**options) | {"text/html": self.to_html()}
 
-    def _still(self, side: int) -> str:
-        image, truth, maps = self._arrays(0, side)
-        classes, levels = maps[0]
-        cut = levels[0] >= 256 * self.canvas.threshold
-        found = np.array(classes, np.uint8)[levels.argmax(0)] if len(self.names) > 2 else cut.astype(np.uint8)
-        marked = painting.error_map(image, found, truth)
-        sheet = painting.montage([[painting.class_overlay(image, truth), painting.class_overlay(image, found), marked]])
-        alt = f"{html.escape(self.canvas.items[0]['name'])}: the true mask, the predicted mask, and the mistakes"
-        source = f"data:image/jpeg;base64,{_base64(_encoded(sheet, 'JPEG'))}"
-        return f'<img alt="{alt}" style="max-width: 100%" src="{source}">'
-
     def _sent(self, row: int, side: int = SIDE) -> dict[str, Any]:
-        """Files of one image: `image` (JPEG), `truth` (PNG of class indices; none for a photo), and of each network
-        `map0`, `map1` ... (PNG): the probabilities of the classes in `classes0` ..., one below the other.
+        """Files of one image: `image` (JPEG), `truth` (PNG; none for a photo), and of each network `map0` ... (PNG).
+
+        A map holds probabilities in 256ths, rounded down, of the classes in `classes0` ..., one below the other: of the
+        foreground, or, where there are several classes, of the background and those in prediction or truth.
         """
-        image, truth, maps = self._arrays(row, side)
+        index = self.indices[row] if row < len(self.indices) else None
+        full, several, occurring = self._image(row), len(self.names) > 2, {0}
+        size = tuple(max(1, round(length * min(1, side / max(full.shape)))) for length in full.shape[:2])
+        image = resize_image(full, size)
         files: dict[str, Any] = {"image": _encoded(image, "JPEG")}
-        files |= {} if truth is None else {"truth": _encoded(truth, "PNG")}
-        for number, (classes, levels) in enumerate(maps):
-            files |= {
-                f"map{number}": _encoded(levels.reshape(-1, levels.shape[-1]), "PNG"),
-                f"classes{number}": classes,
-            }
-        return files
-
-    def _arrays(self, row: int, side: int) -> tuple[np.ndarray, np.ndarray | None, list[tuple[list[int], np.ndarray]]]:
-        """Image `uint8 [H, W, 3]`, truth `uint8 [H, W]`, and of each network classes and levels `uint8 [K, H, W]`.
-
-        Levels are probabilities in 256ths, rounded down: of the foreground, or, where there are several classes, of
-        the background and of those that occur in prediction or truth.
-        """
-        full, truth, several = self._image(row), None, len(self.names) > 2
-        scale = min(1, side / max(full.shape[:2]))
-        size = (max(1, round(full.shape[0] * scale)), max(1, round(full.shape[1] * scale)))
-        image, maps, occurring = resize_image(full, size), [], {0}
-        if row < len(self.indices):
-            index = int(self.indices[row])
-            trimap = resize_trimap(self.pets.trimap(index), size)
-            batch = Batch(*(torch.from_numpy(a[None].copy()) for a in (image, trimap)), torch.tensor([index]))
+        if index is not None:
+            arrays = (image, resize_trimap(self.pets.trimap(index), size))
+            batch = Batch(*(torch.from_numpy(array[None].copy()) for array in arrays), torch.tensor([index]))
             truth = self.prepare(batch)[1][0].byte().cpu().numpy()
-            occurring |= set(truth.ravel().tolist()) - {painting.IGNORED}
-        for predictor in self.predictors.values():
+            files["truth"], occurring = _encoded(truth, "PNG"), {0, *truth.ravel().tolist()} - {painting.IGNORED}
+        for number, predictor in enumerate(self.predictors.values()):
             logits = resize_logits(predictor.image_logits(full)[None], size)
             classes = sorted(occurring | set(predicted_mask(logits).unique().tolist())) if several else [1]
-            shares = logits[0].softmax(0)[classes] if several else foreground_logit(logits).sigmoid()
-            maps.append((classes, (shares * 256).clamp(max=255).byte().cpu().numpy()))
-        return image, truth, maps
+            shares = logits[0].softmax(0)[classes] if several else foreground_logit(logits)[0].sigmoid()
+            levels = (shares * 256).clamp(max=255).byte().cpu().numpy().reshape(-1, size[1])
+            files |= {f"map{number}": _encoded(levels, "PNG"), f"classes{number}": classes}
+        return files
 
     def _image(self, row: int) -> np.ndarray:
         known = len(self.indices)
-        return self.pets.image(int(self.indices[row])) if row < known else self.photos[row - known]
+        return self.pets.image(self.indices[row]) if row < known else self.photos[row - known]
 
 
 def _encoded(pixels: np.ndarray, kind: str) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **({"quality": 85} if kind == "JPEG" else {}))
     return file.getvalue()
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
