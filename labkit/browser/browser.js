@@ -313,7 +313,7 @@ class Page {
   describe(scores, threshold) {
     const { name, breed, values } = this.model.get("items")[this.row], { truth, width, height } = this.image;
     const shown = scores.map((score, run) => `${this.facts.runs[run]} ${score ? score.mean.toFixed(3) : ""}`.trim());
-    const measured = truth ? `Dice ${shown.join(", ")}` : "no truth is known";
+    const measured = truth ? `Dice ${shown.join(", ")}` : "no truth is known, cut";
     const cut = this.several ? "" : ` at threshold ${threshold.toFixed(2)}`;
     const table = values.dice === undefined || values.dice === null ? "" : ` · in the table ${values.dice.toFixed(3)}`;
     this.caption.textContent = `${name} (${breed}) · ${measured}${cut}, ${width}×${height} pixels${table}`;

@@ -93,7 +93,8 @@ class Browser(widgets.VBox):
         facts = {"classes": list(zip(self.names, colors, strict=True)), "runs": list(self.predictors)}
         facts |= {"columns": list(table), "chosen": chosen}
         facts["curve"] = None if validation is None else list(zip(validation.index.tolist(), validation, strict=True))
-        self.canvas = Canvas(facts=facts, items=items, threshold=0.5 if chosen is None else chosen)
+        view = "all" if len(self.predictors) == 1 else "errors"
+        self.canvas = Canvas(facts=facts, items=items, view=view, threshold=0.5 if chosen is None else chosen)
         self.canvas.images = {str(row): self.sent(row) for row in range(min(3, len(items)))}
         self.image = widgets.IntSlider(0, 0, len(items) - 1, description="image")
         self.threshold = widgets.FloatSlider(self.canvas.threshold, min=0.02, max=0.98, step=0.02)
@@ -101,7 +102,7 @@ class Browser(widgets.VBox):
         self.zoom = widgets.FloatSlider(1, min=1, max=8, step=0.5)
         sliders = {"position": self.image, "threshold": self.threshold, "opacity": self.opacity, "zoom": self.zoom}
         for name, slider in sliders.items():
-            slider.description = slider.description or name
+            slider.description, slider.layout.width = slider.description or name, "26em"
             widgets.jslink((slider, "value"), (self.canvas, name))
         self.threshold.layout.display = "none" if len(self.names) > 2 else None
         self.canvas.observe(self._send, names="wanted")
