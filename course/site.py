@@ -43,6 +43,7 @@ CONFIGURATION = {
     "html_theme": "sphinx_book_theme",
     "html_theme_options": {
         "use_download_button": False,
+        "navbar_persistent": [],
         "show_toc_level": 2,
         "home_page_in_toc": True,
         "pygments_light_style": "a11y-high-contrast-light",
@@ -61,6 +62,7 @@ CONFIGURATION = {
     "nb_code_prompt_show": "Show the solution",
     "nb_code_prompt_hide": "Hide the solution",
     "myst_enable_extensions": ["dollarmath", "amsmath"],
+    "myst_dmath_double_inline": True,
     "myst_heading_anchors": 4,
     "suppress_warnings": ["myst.xref_missing", "mystnb.unknown_mime_type", "toc.not_included"],
 }
@@ -68,8 +70,9 @@ STYLE = """
 div.cell div.cell_input pre, div.cell div.cell_output pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 div.cell_output { overflow-x: auto; }
 div.cell_output img { height: auto; max-width: 100%; }
-html[data-theme="dark"] div.cell_output img:not(.labkit-browser img) { background: #fff; }
-mjx-container, math[display="block"] { overflow-x: auto; max-width: 100%; }
+html[data-theme="dark"] div.cell_output img { background: #fff; }
+html[data-theme="dark"] .text_html:has(.labkit-browser) { background: none !important; color: inherit !important; }
+.formula { overflow-x: auto; margin: 1em 0; }
 .bd-main .bd-content .bd-article-container { max-width: 60em; }
 """
 
@@ -102,7 +105,7 @@ def write_site(target: Path, notebooks: Iterable[Path], first: str, pages: Itera
             shutil.copy(path, source)
         chapters = pd.DataFrame([_chapter(name, notebook) for name, notebook in read.items()]).dropna(axis=1, how="all")
         trees = {"Chapters": list(read), "More": [path.stem for path in pages]}
-        listed = [chapters.to_markdown(index=False, tablefmt="pipe")] if len(chapters) else []
+        listed = [chapters.fillna("").to_markdown(index=False, tablefmt="pipe")] if len(chapters) else []
         contents = "\n\n".join([first, "## Chapters", *listed, *(_tree(*tree) for tree in trees.items() if tree[1])])
         (source / "index.md").write_text(contents, encoding="utf-8")
         warnings = io.StringIO()
@@ -134,7 +137,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _formula(translator: Any, node: nodes.Element) -> None:
-    translator.body.append(convert(node.astext(), display="block" if isinstance(node, nodes.math_block) else "inline"))
+    if isinstance(node, nodes.math_block):  # a wide one is scrolled, also with the keyboard
+        drawn = f'<div class="formula" tabindex="0">{convert(node.astext(), display="block")}</div>'
+    else:
+        drawn = convert(node.astext())
+    translator.body.append(drawn)
     raise nodes.SkipNode
 
 

@@ -2,10 +2,9 @@
 // A `model` has get, set, on, save_changes and send, as in Jupyter; `standalone` makes one for a page without a kernel.
 
 const SKY = [86, 180, 233], GREEN = [0, 158, 115], BLUE = [0, 114, 178], VERMILION = [213, 94, 0];
-const PURPLE = [204, 121, 167], WHITE = [255, 255, 255], ORANGE = [230, 159, 0];
-const IGNORED = 255;
-const VIEWS = { all: "side by side", overlay: "prediction", probability: "probability", errors: "mistakes" };
-Object.assign(VIEWS, { truth: "truth", cutout: "cut out" });
+const PURPLE = [204, 121, 167], WHITE = [255, 255, 255], ORANGE = [230, 159, 0], IGNORED = 255;
+const VIEWS = { all: "side by side", overlay: "prediction", probability: "probability", errors: "mistakes",
+  truth: "truth", cutout: "cut out" };
 const SIDE_BY_SIDE = ["truth", "overlay", "probability", "errors"];
 const SLIDERS = { // name: label, smallest, largest (null: the last image), step
   position: ["image", 0, null, 1], threshold: ["threshold", 0.02, 0.98, 0.02],
@@ -206,7 +205,7 @@ class Page {
   photoControls() {
     const send = async ([file]) => {
       if (!file) return;
-      this.message.textContent = `${file.name} is being predicted …`;
+      this.set("message", `${file.name} is being predicted …`);
       this.model.send({ photo: file.name }, undefined, [await file.arrayBuffer()]);
     };
     const input = element("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "a photo of your own" });
@@ -236,7 +235,6 @@ class Page {
     this.step(...move);
   }
 
-  // which image
   sort() { // what has no value comes last
     const items = this.model.get("items"), order = this.model.get("order"), sign = order === "best" ? -1 : 1;
     const key = { best: "dice" }[order] ?? order;
@@ -245,7 +243,6 @@ class Page {
       (value(a) < value(b) ? -sign : value(a) > value(b) ? sign : a - b);
     this.rows = items.map((_, row) => row);
     if (order !== "given") this.rows.sort(compared);
-    this.order = order;
     this.open();
   }
 
@@ -291,8 +288,9 @@ class Page {
     if (!views.length) views.push("cutout"); // a photo has no truth
     const panels = masks.flatMap((_, run) => views.map((v) => [v, run])).slice(0, view === "truth" ? 1 : undefined);
     this.describe(scores, threshold);
-    this.panels.style.setProperty("--zoom", model.get("zoom") * Math.min(1, image.width / image.height));
-    this.panels.style.setProperty("--base", `${[0, 30, 24][panels.length] ?? 17}rem`); // few panels are larger
+    this.panels.style.setProperty("--zoom", model.get("zoom"));
+    const side = ([0, 30, 24][panels.length] ?? 17) * Math.min(1, image.width / image.height); // few panels are larger
+    this.panels.style.setProperty("--base", `${side}rem`);
     while (this.panels.children.length > panels.length) this.panels.lastChild.remove();
     while (this.panels.children.length < panels.length) {
       this.panels.append(element("figure", {}, element("canvas", { role: "img" }), element("figcaption")));
@@ -344,7 +342,7 @@ class Page {
     this.marks = []; // functions that move a plot's mark
     this.column = columns.find((name) => !["dice", "iou"].includes(name));
     if (columns.includes("dice") && this.column) this.scatter(items.map(({ values }) => [values[this.column], values.dice]));
-    if (curve && !this.several) this.curve(curve, chosen);
+    if (curve.length && !this.several) this.curve(curve, chosen);
   }
 
   scatter(all) {

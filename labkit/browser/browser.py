@@ -5,7 +5,6 @@ import hashlib
 import html
 import io
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -27,8 +26,7 @@ from labkit.errors import LabError
 from labkit.files import written_whole
 from labkit.metrics import foreground_logit, predicted_mask, resize_logits
 
-SIDE = 512
-"""Longest side of an image that is sent to the page, in pixels; larger ones are made smaller."""
+SIDE = 512  # longest side of an image that is sent to the page, in pixels; larger ones are made smaller
 
 
 class Canvas(anywidget.AnyWidget):
@@ -52,8 +50,6 @@ class Canvas(anywidget.AnyWidget):
 
 class Browser(widgets.VBox):
     """Images with truth, prediction, probability and mistakes; Dice of what is shown, at the threshold that is shown.
-
-    Sliders and views act in the page alone. The kernel sends an image once, and its neighbors ahead.
 
     Args:
         predictors: a network, or several by name, which are shown next to each other.
@@ -83,16 +79,15 @@ class Browser(widgets.VBox):
         self.prepare = predictor.batch_transform(pets)
         names = [pets.items[index].name for index in indices]
         table = pd.DataFrame(index=names) if table is None else table.loc[names].select_dtypes("number")
-        if "dice" in table:
-            table = table.sort_values("dice", kind="stable")
+        table = table.sort_values("dice", kind="stable") if "dice" in table else table
         self.indices = [pets.indices[name] for name in table.index]
         values = table.astype(object).where(table.notna(), None).to_dict("records")
         known = [pets.items[index] for index in self.indices]
         items = [{"name": p.name, "breed": p.breed, "values": v} for p, v in zip(known, values, strict=True)]
         colors = painting.CLASS_COLORS[: len(self.names)].tolist()
         facts = {"classes": list(zip(self.names, colors, strict=True)), "runs": list(self.predictors)}
-        facts |= {"columns": list(table), "chosen": chosen}
-        facts["curve"] = None if validation is None else list(zip(validation.index.tolist(), validation, strict=True))
+        curve = [] if validation is None else [*validation.items()]
+        facts |= {"columns": list(table), "chosen": chosen, "curve": curve}
         view = "all" if len(self.predictors) == 1 else "errors"
         self.canvas = Canvas(facts=facts, items=items, view=view, threshold=0.5 if chosen is None else chosen)
         self.canvas.images = {str(row): self.sent(row) for row in range(min(3, len(items)))}
@@ -123,7 +118,7 @@ class Browser(widgets.VBox):
                 else:
                     canvas.message = f"saved as {self.save_cutout(content['save'], canvas.threshold)}"
             except LabError as error:
-                canvas.message = str(error).replace(f"{folder}{os.sep}", "")
+                canvas.message = str(error).replace(folder, "").lstrip("/\\")
 
     def add_photo(self, path: str | Path) -> None:
         """Show an image file of one's own, which is predicted at its own size; LabError where it is none."""
@@ -134,9 +129,8 @@ class Browser(widgets.VBox):
         self.image.max = self.image.value = row
 
     def save_cutout(self, row: int, threshold: float = 0.5) -> Path:
-        """Write `<name>-cutout.png` into the working directory: the image's own pixels, transparent where no pet is.
-
-        The first network decides, at the image's own size. LabError: another file has that name.
+        """Write `<name>-cutout.png` into the working directory: the image at its own size, transparent where the first
+        network sees no pet. LabError: another file has that name.
         """
         image, predictor = self._image(row), next(iter(self.predictors.values()))
         mask = predicted_mask(predictor.image_logits(image)[None], threshold)[0].cpu().numpy() > 0
@@ -146,10 +140,7 @@ class Browser(widgets.VBox):
         return path
 
     def to_html(self, count: int = 24, side: int = 256) -> str:
-        """The browser of the first `count` images for a page without a kernel, complete and without a link to fetch.
-
-        Without scripts the page shows a still image: the mistakes in the first one.
-        """
+        """The browser of the first images for a page without a kernel; nothing is fetched. Without scripts: a still."""
         names = ("facts", "items", "threshold", "opacity", "zoom", "view", "order")
         state = {name: getattr(self.canvas, name) for name in names} | {"position": 0}
         state["items"] = state["items"][: min(count, len(self.indices))]
@@ -195,8 +186,7 @@ class Browser(widgets.VBox):
         return files
 
     def _image(self, row: int) -> np.ndarray:
-        known = len(self.indices)
-        return self.pets.image(self.indices[row]) if row < known else self.photos[row - known]
+        return self.pets.image(self.indices[row]) if row < len(self.indices) else self.photos[row - len(self.indices)]
 
 
 def _encoded(pixels: np.ndarray, kind: str) -> bytes:
