@@ -121,8 +121,8 @@ def main() -> None:
     options = parser.parse_args()
     pets = open_pets("sample")
     predictor = analysis.load_predictor(analysis.open_run(analysis.committed_weights("sample")), "cpu", "float32")
-    square = [i for i in pets.split("test") if max(pets.image(i).shape) == 256][:24]
-    browser = Browser(predictor, pets, square)
+    largest = sorted(pets.split("test").tolist(), key=lambda index: -pets.image(index).size)
+    browser = Browser(predictor, pets, largest[:24])
     rows = page_rows(browser, options.presses) + photo_rows(browser, options.rounds)
     table = pd.DataFrame(rows).rename(columns={"low": "ms_low", "median": "ms_median", "high": "ms_high"}).round(1)
     print(table.to_string(index=False))

@@ -90,7 +90,7 @@ function tint(view, image, run, mask, { opacity, colors, several }) {
   if (view === "probability") {
     return (i) => {
       if (isOutline(cut, i, width, height)) return [ORANGE, 1];
-      const most = Math.max(...run.maps.map((map) => map[i])) / 255;
+      const most = run.maps.reduce((top, map) => Math.max(top, map[i]), 0) / 255;
       return [(several ? colors[mask[i]] : WHITE).map((c) => c * most), 0.3 + 0.7 * opacity];
     };
   }
@@ -228,8 +228,7 @@ class Page {
   }
 
   key(event) {
-    const moves = { ArrowLeft: [-1], ArrowRight: [1], ArrowUp: [1, "threshold"], ArrowDown: [-1, "threshold"] };
-    const move = moves[event.key];
+    const cut = "threshold", move = { ArrowLeft: [-1], ArrowRight: [1], ArrowUp: [1, cut], ArrowDown: [-1, cut] }[event.key];
     if (!move || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     this.step(...move);
