@@ -189,7 +189,7 @@ def _chapter(name: str, notebook: NotebookNode) -> dict[str, Any]:
     text = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     title, asked = (
         re.search(r"^# (.+)$", text, re.M),
-        re.search(r"\*\*The question\.\*\*\s+(.+?)(?:\n\n|$)", text, re.S),
+        re.search(r"\*\*(?:The q|Q)uestion\.\*\*\s+(.+?)(?:\n\n|$)", text, re.S),
     )
     seconds = notebook.metadata.get("papermill", {}).get("duration")
     return {
