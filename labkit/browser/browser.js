@@ -2,10 +2,10 @@
 // A `model` has get, set, on, save_changes and send, as in Jupyter; `standalone` makes one for a page without a kernel.
 
 const SKY = [86, 180, 233], GREEN = [0, 158, 115], BLUE = [0, 114, 178], VERMILION = [213, 94, 0];
-const PURPLE = [204, 121, 167], WHITE = [255, 255, 255], ORANGE = [230, 159, 0], IGNORED = 255;
+const PURPLE = [204, 121, 167], WHITE = [255, 255, 255], ORANGE = [230, 159, 0];
+const LIGHT = [235, 235, 235], DARK = [200, 200, 200], IGNORED = 255;
 const VIEWS = { all: "side by side", overlay: "prediction", probability: "probability", errors: "mistakes",
   truth: "truth", cutout: "cut out" };
-const SIDE_BY_SIDE = ["truth", "overlay", "probability", "errors"];
 const SLIDERS = { // name: label, smallest, largest (null: the last image), step
   position: ["image", 0, null, 1], threshold: ["threshold", 0.02, 0.98, 0.02],
   opacity: ["opacity", 0, 1, 0.05], zoom: ["zoom", 1, 8, 0.5],
@@ -88,15 +88,17 @@ function tint(view, image, run, mask, { opacity, colors, several }) {
     };
   }
   if (view === "probability") {
+    const grays = Array.from({ length: 256 }, (_, level) => [level, level, level]), strength = 0.3 + 0.7 * opacity;
     return (i) => {
       if (isOutline(cut, i, width, height)) return [ORANGE, 1];
+      if (!several) return [grays[run.maps[0][i]], strength];
       const most = run.maps.reduce((top, map) => Math.max(top, map[i]), 0) / 255;
-      return [(several ? colors[mask[i]] : WHITE).map((c) => c * most), 0.3 + 0.7 * opacity];
+      return [colors[mask[i]].map((c) => c * most), strength];
     };
   }
   return (i) => { // cutout: a checkerboard where no pet is
     const light = (((i % width) >> 3) + (Math.floor(i / width) >> 3)) & 1;
-    return !cut(i) && [light ? [235, 235, 235] : [200, 200, 200], 1];
+    return !cut(i) && [light ? LIGHT : DARK, 1];
   };
 }
 
@@ -143,9 +145,8 @@ function plot(label, xLabel, yLabel, [left, right], [low, high]) {
 
 class Page {
   constructor(model, el, cache) {
-    Object.assign(this, { model, cache, facts: model.get("facts"), image: null, row: -1 });
-    this.several = this.facts.classes.length > 2;
-    this.colors = this.facts.classes.map(([, color]) => color);
+    const facts = model.get("facts"), colors = facts.classes.map(([, color]) => color), several = colors.length > 2;
+    Object.assign(this, { model, cache, facts, colors, several, image: null, row: -1 });
     const keys = "Images; left and right arrow: another image, up and down: threshold";
     this.caption = element("p", { className: "caption", role: "status" });
     this.panels = element("div", { className: "panels", tabIndex: 0, role: "group", "aria-label": keys });
@@ -283,7 +284,8 @@ class Page {
     const { model, image, several, colors } = this, view = model.get("view"), threshold = model.get("threshold");
     const masks = image.runs.map((run) => predicted(run, threshold));
     const scores = masks.map((mask) => image.truth && dice(mask, image.truth));
-    const views = (view === "all" ? SIDE_BY_SIDE : [view]).filter((v) => image.truth || !["truth", "errors"].includes(v));
+    const listed = view === "all" ? ["truth", "overlay", "probability", "errors"] : [view];
+    const views = listed.filter((v) => image.truth || !["truth", "errors"].includes(v));
     if (!views.length) views.push("cutout"); // a photo has no truth
     const panels = masks.flatMap((_, run) => views.map((v) => [v, run])).slice(0, view === "truth" ? 1 : undefined);
     this.describe(scores, threshold);
@@ -329,9 +331,8 @@ class Page {
     if (!this.several && has("truth")) entries.push([GREEN, "truth"]);
     if (!this.several && has("overlay")) entries.push([SKY, "prediction"]);
     if (has("probability")) entries.push([[0, 0, 0], "probability 0"], [WHITE, "1"], [ORANGE, "where it is cut"]);
-    if (has("errors")) entries.push([BLUE, "missed"], [VERMILION, "extra"]);
-    if (has("errors") && this.several) entries.push([PURPLE, "another class"]);
-    if (has("errors")) entries.push([WHITE, "true outline, where right"]);
+    const other = this.several ? [[PURPLE, "another class"]] : [], outline = [WHITE, "true outline, where right"];
+    if (has("errors")) entries.push([BLUE, "missed"], [VERMILION, "extra"], ...other, outline);
     const square = (color) => element("i", { style: `background: rgb(${color})` });
     this.legend.replaceChildren(...entries.map(([color, text]) => element("span", {}, square(color), text)));
   }
@@ -346,9 +347,8 @@ class Page {
 
   scatter(all) {
     const points = all.map(([x, y], row) => [x, y, row]).filter(([x, y]) => x !== null && y !== null);
-    const xs = points.map(([x]) => x), name = this.column.replaceAll("_", " ");
-    const label = `Dice of each image against ${name}; a click opens the image`;
-    const { svg, x, y } = plot(label, name, "Dice", [Math.min(...xs), Math.max(...xs)], [0, 1]);
+    const xs = points.map(([x]) => x), range = [Math.min(...xs), Math.max(...xs)], name = this.column.replaceAll("_", " ");
+    const { svg, x, y } = plot(`Dice against ${name}; a click opens the image`, name, "Dice", range, [0, 1]);
     const dot = drawing("circle", { r: 5, class: "shown" });
     svg.append(...points.map((p) => drawing("circle", { cx: x(p[0]), cy: y(p[1]), r: 2.5, class: "point" })), dot);
     svg.addEventListener("click", (event) => {

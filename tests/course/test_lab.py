@@ -54,7 +54,8 @@ def test_the_committed_images_are_those_of_the_drawn_sample(lab, name):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_the_site_renders_with_the_network_blocked(lab):
+def test_the_site_is_accessible_and_renders_with_the_network_blocked(lab):
+    from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
     asked, complaints = [], []
@@ -70,6 +71,8 @@ def test_the_site_renders_with_the_network_blocked(lab):
             alts += page.eval_on_selector_all("img", "images => images.filter(image => !image.alt).length")
             formulas += page.locator("math").count()
             assert "$$" not in page.inner_text("main")
+            found = Axe().run(page, options={"preload": False}).response["violations"]
+            assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == [], path.name
         page.goto((lab / "site" / "05_analysis.html").as_uri())
         page.wait_for_selector(".labkit-browser[data-painted]")
         page.goto((lab / "site" / "index.html").as_uri())
