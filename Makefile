@@ -9,7 +9,7 @@ BIN := .venv/bin
 # processes of the tests; each computes with one thread, because threads that wait for each other share badly
 JOBS ?= 2
 
-.PHONY: setup lab test test-all lint unit notebooks jupyter jupyter-solved refresh lock clean
+.PHONY: setup lab site test test-all lint unit notebooks jupyter jupyter-solved refresh lock clean
 
 setup: .venv/.installed
 
@@ -23,6 +23,10 @@ setup: .venv/.installed
 lab: setup
 	@if [ "$(DATA)" = pets ]; then $(BIN)/labkit data get --data pets; fi
 	$(BIN)/course lab --data "$(DATA)" --recipe "$(RECIPE)" --device "$(DEVICE)" $(if $(filter all,$(LAB)),--all)
+
+# the notebooks as they are, with search and contents: runs/site/index.html
+site: setup
+	$(BIN)/course site
 
 test: setup lint unit notebooks
 

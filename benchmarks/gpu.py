@@ -29,7 +29,8 @@ MODULES = {
 } | {"PIL": "pillow"}
 SHELL = MODULES | {name: name for name in ("typer", "tqdm", "tensorboard", "matplotlib")}
 NOTEBOOKS = SHELL | {
-    name: name for name in ("papermill", "nbformat", "nbconvert", "ipykernel", "ipywidgets", "latex2mathml")
+    name: name.replace("_", "-")
+    for name in ("papermill", "nbformat", "ipykernel", "anywidget", "latex2mathml", "myst_nb", "sphinx_book_theme")
 }
 """What a step imports, and what the package is called."""
 WAYS_OF_UNET, WAYS_OF_RESNET = "unet width 64", "resnet34_unet lab"

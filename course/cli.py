@@ -27,7 +27,7 @@ app = typer.Typer(
 def lab(
     data: Data = "sample",
     recipe: Annotated[str, typer.Option(help="The recipe of notebook 04.")] = "quick",
-    out: Annotated[Path | None, typer.Option(help="Where the executed notebooks and index.html go.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the executed notebooks and the site go.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these notebooks, such as 04 (may be repeated).")] = None,
     every: Annotated[bool, typer.Option("--all", help="The further chapters too, after 01 to 05.")] = False,
     parameter: Annotated[
@@ -38,7 +38,7 @@ def lab(
         int | None, typer.Option(min=1, help="The most seconds that a cell may take; default: any.")
     ] = None,
 ) -> None:
-    """Run the notebooks without a browser and put their figures, tables and formulas into one page.
+    """Run the notebooks without a browser and build a site of them: `site/index.html`.
 
     Examples:
 
@@ -51,7 +51,19 @@ def lab(
 
     chapters = only or (() if every else LAB)
     page = run_lab(out or home() / "runs" / "lab", data, recipe, device, chapters, parameter or (), cell_timeout)
-    typer.echo(f"report: {page}")
+    typer.echo(f"site: {page}")
+
+
+@app.command()
+def site(out: Annotated[Path | None, typer.Option(help="The site's folder; default runs/site.")] = None) -> None:
+    """Build a web site of the notebooks as they are, without executing them. It opens from the folder.
+
+    Example: `course site --out public`
+    """
+    from course.lab import committed_site
+    from labkit.files import home
+
+    typer.echo(f"site: {committed_site(out or home() / 'runs' / 'site')}")
 
 
 @app.command()

@@ -14,11 +14,11 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from course.page import write_report
 from course.run_folder import clear_run_folder
+from course.site import WIDGET, data_outputs, lab_page, refuse_foreign_site, write_site
 from labkit.data import open_pets
 from labkit.errors import LabError
-from labkit.files import PARTIAL, cannot_write, check_targets, home, is_ours, write_text
+from labkit.files import PARTIAL, cannot_write, check_targets, checkout, home, is_ours, write_text
 from labkit.training import load_recipe
 
 WRITERS = {"str": str, "int": int, "float": float}
@@ -27,6 +27,11 @@ BAR = "{desc}: cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
 
 LAB = ("01", "02", "03", "04", "05")
 """The chapters of the lab; further chapters follow."""
+OPENING = """# Image segmentation lab
+
+Build UNet, ResNet34-UNet and an attention UNet block by block, train them, and find out what they get right and wrong
+on images of pets. The notebooks were executed on drawn pets, as they come with the project; solutions are folded.
+"""
 
 
 def notebook_files(only: Sequence[str] = ()) -> list[Path]:
@@ -118,7 +123,11 @@ def run_notebook(
 
 
 def _keep(partial: Path, target: Path) -> None:
-    write_text(target, partial.read_text(encoding="utf-8"))
+    notebook = nbformat.read(partial, as_version=4)
+    for output in data_outputs(notebook):
+        if "text/html" in output.data:  # works without the kernel, which is gone; JupyterLab would prefer the widget
+            output.data.pop(WIDGET, None)
+    write_text(target, nbformat.writes(notebook) + "\n")
     partial.unlink()
 
 
@@ -159,10 +168,10 @@ def run_lab(
     given: Sequence[str] = (),
     cell_timeout: int | None = None,
 ) -> Path:
-    """Execute the notebooks in order and write the report page; 05 reads the run of 04.
+    """Execute the notebooks in order and build a site of them; 05 reads the run of 04.
 
     Args:
-        out: folder for the executed notebooks, the run and `index.html`. Files of an earlier lab
+        out: folder for the executed notebooks, the run and the site. Files of an earlier lab
             are replaced; another file in their place stops the command before it starts.
         data: `sample`, `pets` or a folder.
         recipe: of the training in 04.
@@ -172,15 +181,16 @@ def run_lab(
         cell_timeout: the most seconds that a cell may take; None: any.
 
     Returns:
-        The report page.
+        The site's first page, `<out>/site/index.html`.
     """
     notebooks = notebook_files(only)
     parameters = parse_parameters(given, notebooks)
     load_recipe(recipe)  # a wrong name or key is reported now, not three notebooks later
-    pets = open_pets(data if data in ("sample", "pets") else Path(data).resolve())
+    open_pets(data if data in ("sample", "pets") else Path(data).resolve())
     out = out.resolve()
     old = [*out.glob("[0-9][0-9]_*.ipynb"), out / "index.html"]
-    check_targets([*(out / path.name for path in notebooks), out / "index.html"], notebook_files())
+    check_targets([out / path.name for path in notebooks], notebook_files())
+    refuse_foreign_site(out / "site")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path in filter(is_ours, old):
@@ -201,7 +211,15 @@ def run_lab(
         # 04 writes this run, 05 reads it; without a run 05 uses the committed weights
         run = {"run": str(out / "run")} if notebook.stem[:2] == "04" or (out / "run" / "recipe.toml").is_file() else {}
         executed.append(run_notebook(notebook, out, shared | run | parameters, cell_timeout=cell_timeout))
-    return write_report(out, executed, pets.label, recipe, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return write_site(out / "site", executed, lab_page(out / "run", shared | parameters, seconds))
+
+
+def committed_site(out: Path) -> Path:
+    """Build the site of the notebooks as they are, and of the pages in `docs/`; returns its first page."""
+    root = checkout()
+    pages = sorted((root / "docs").glob("*.md")) if root else []
+    return write_site(out.resolve(), notebook_files(), OPENING, pages)
 
 
 def _first_line(text: str) -> str:

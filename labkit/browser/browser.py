@@ -1,102 +1,195 @@
-"""A browser of predictions against masks: sliders for image, threshold and opacity, Dice of what is shown."""
+"""A browser of predictions against masks: sliders, and a canvas that paints in the page without asking the kernel."""
 
+import base64
+import hashlib
 import html
 import io
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 import torch
+import traitlets
 from PIL import Image
 
 from labkit import painting
 from labkit.analysis import Predictor
-from labkit.data import Batch, Pets, load_arrays
-from labkit.metrics import class_counts, confusion_matrix, dice_score, foreground_logit, per_image, predicted_mask
+from labkit.data import Batch, Pets, read_image, resize_image, resize_trimap
+from labkit.errors import LabError
+from labkit.files import written_whole
+from labkit.metrics import foreground_logit, predicted_mask, resize_logits
 
-SIDE = 280
-"""Side of each of the three images on the screen, in pixels."""
+SIDE = 512  # longest side of an image that is sent to the page, in pixels; larger ones are made smaller
+
+
+class Canvas(anywidget.AnyWidget):
+    """What `browser.js` paints: images, probabilities and truths, which it asks for by their rows in `items`."""
+
+    _esm = Path(__file__).with_name("browser.js")
+    _css = Path(__file__).with_name("browser.css")
+    facts = traitlets.Dict().tag(sync=True)  # classes and their colors, names of runs, columns, validation curve
+    items = traitlets.List().tag(sync=True)  # name, breed and table row of each image
+    images = traitlets.Dict().tag(sync=True)  # row -> files, as `Browser.sent` makes them: what is sent now
+    wanted = traitlets.List().tag(sync=True)  # rows that the page lacks
+    kernel = traitlets.Bool(True).tag(sync=True)  # without one the page draws its own sliders
+    position = traitlets.Int(0).tag(sync=True)
+    threshold = traitlets.Float(0.5).tag(sync=True)
+    opacity = traitlets.Float(0.5).tag(sync=True)
+    zoom = traitlets.Float(1).tag(sync=True)
+    view = traitlets.Unicode("all").tag(sync=True)
+    order = traitlets.Unicode("given").tag(sync=True)
+    message = traitlets.Unicode().tag(sync=True)
 
 
 class Browser(widgets.VBox):
-    """Three images side by side: the truth, the prediction, the mistakes.
+    """Images with truth, prediction, probability and mistakes; Dice of what is shown, at the threshold that is shown.
 
-    With one foreground the truth is an outline, the prediction a tint, and a threshold cuts the probabilities. With
-    several classes both are tinted in the classes' colors, and there is no threshold. The network sees an image once.
+    Args:
+        predictors: a network, or several by name, which are shown next to each other.
+        table: a row an image, by name, such as `evaluate(...).images.set_index("name")`. With a column `dice` the worst
+            images come first; the page sorts by any number in it and draws Dice against the first other one.
+        validation: mean Dice of the validation images by threshold; `chosen` is the threshold that was chosen on it.
 
-    `indices` are those of the images, in the order of the slider. Data with another number of classes than the network
-    raise LabError.
+    Raises:
+        LabError: the data have other classes than a network, or the networks have different ones.
     """
 
-    def __init__(self, predictor: Predictor, pets: Pets, indices: np.ndarray):
-        self.predictor, self.pets, self.indices = predictor, pets, np.asarray(indices)
-        self.names = predictor.class_names(pets)
-        self.several_classes = len(self.names) > 2
-        self.arrays = load_arrays(pets, predictor.recipe.data.image_size)
+    def __init__(
+        self,
+        predictors: Predictor | Mapping[str, Predictor],
+        pets: Pets,
+        indices: Sequence[int] | np.ndarray,
+        table: pd.DataFrame | None = None,
+        validation: pd.Series | None = None,
+        chosen: float | None = None,
+    ):
+        self.predictors = dict(predictors) if isinstance(predictors, Mapping) else {"": predictors}
+        self.pets, self.photos, self.sent = pets, [], lru_cache(maxsize=64)(self._sent)
+        classes = {predictor.class_names(pets): predictor for predictor in self.predictors.values()}
+        if len(classes) > 1:
+            raise LabError(f"the networks know different classes: {', '.join(map(str, classes))}; take one target's")
+        [(self.names, predictor)] = classes.items()
         self.prepare = predictor.batch_transform(pets)
-        self.seen = lru_cache(maxsize=256)(self._see)
-        wide = {"style": {"description_width": "5.5em"}, "layout": {"width": "26em"}}
-        self.image = widgets.IntSlider(0, 0, len(self.indices) - 1, description="image", **wide)
-        self.threshold = widgets.FloatSlider(0.5, min=0.02, max=0.98, step=0.02, description="threshold", **wide)
-        self.opacity = widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="opacity", **wide)
-        if self.several_classes:
-            self.threshold.layout.display = "none"
-        self.caption = widgets.HTML()
-        self.sheet = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
-        for slider in (self.image, self.threshold, self.opacity):
-            slider.observe(self._draw, names="value")
-        super().__init__([widgets.VBox([self.image, self.threshold, self.opacity]), self.caption, self.sheet])
-        self._draw()
+        names = [pets.items[index].name for index in indices]
+        table = pd.DataFrame(index=names) if table is None else table.loc[names].select_dtypes("number")
+        table = table.sort_values("dice", kind="stable") if "dice" in table else table
+        self.indices = [pets.indices[name] for name in table.index]
+        values = table.astype(object).where(table.notna(), None).to_dict("records")
+        known = [pets.items[index] for index in self.indices]
+        items = [{"name": p.name, "breed": p.breed, "values": v} for p, v in zip(known, values, strict=True)]
+        colors = painting.CLASS_COLORS[: len(self.names)].tolist()
+        facts = {"classes": list(zip(self.names, colors, strict=True)), "runs": list(self.predictors)}
+        curve = [] if validation is None else [*validation.items()]
+        facts |= {"columns": list(table), "chosen": chosen, "curve": curve}
+        view = "all" if len(self.predictors) == 1 else "errors"
+        self.canvas = Canvas(facts=facts, items=items, view=view, threshold=0.5 if chosen is None else chosen)
+        self.canvas.images = {str(row): self.sent(row) for row in range(min(3, len(items)))}
+        self.image = widgets.IntSlider(0, 0, len(items) - 1, description="image")
+        self.threshold = widgets.FloatSlider(self.canvas.threshold, min=0.02, max=0.98, step=0.02)
+        self.opacity = widgets.FloatSlider(0.5, min=0, max=1, step=0.05)
+        self.zoom = widgets.FloatSlider(1, min=1, max=8, step=0.5)
+        sliders = {"position": self.image, "threshold": self.threshold, "opacity": self.opacity, "zoom": self.zoom}
+        for name, slider in sliders.items():
+            slider.description, slider.layout.width = slider.description or name, "26em"
+            widgets.jslink((slider, "value"), (self.canvas, name))
+        self.threshold.layout.display = "none" if len(self.names) > 2 else None
+        self.canvas.observe(self._send, names="wanted")
+        self.canvas.on_msg(self._receive)
+        super().__init__([*sliders.values(), self.canvas])
 
-    @property
-    def dice(self) -> float:
-        """Dice of the shown image at the shown threshold."""
-        return per_image(dice_score, self._counts()[None]).item()
+    def _send(self, change: dict[str, Any]) -> None:
+        for row in change["new"]:
+            self.canvas.images = {str(row): self.sent(row)}
 
-    def _draw(self, change: dict | None = None) -> None:
-        image, opacity = self.arrays.images[self._index()], self.opacity.value
-        prediction, truth = self._masks()
-        if self.several_classes:
-            left, middle = (painting.class_overlay(image, mask, opacity) for mask in (truth, prediction))
-        else:
-            left = painting.with_outline(image, truth == 1)
-            middle = painting.overlay(image, prediction == 1, opacity)
-        row = [left, middle, painting.error_map(image, prediction, truth, max(0.2, opacity))]
-        sheet = painting.montage([[Image.fromarray(cell).resize((SIDE, SIDE), Image.NEAREST) for cell in row]])
-        encoded = io.BytesIO()
-        Image.fromarray(sheet).save(encoded, format="PNG", compress_level=1)
-        self.caption.value, self.sheet.value = self._caption(), encoded.getvalue()
+    def _receive(self, canvas: Canvas, content: dict[str, Any], buffers: list[Any]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                if "photo" in content:
+                    path = Path(folder) / Path(content["photo"]).name
+                    path.write_bytes(buffers[0])
+                    self.add_photo(path)
+                else:
+                    canvas.message = f"saved as {self.save_cutout(content['save'], canvas.threshold)}"
+            except LabError as error:
+                canvas.message = str(error).replace(folder, "").lstrip("/\\")
 
-    def _caption(self) -> str:
-        pet = self.pets.items[self._index()]
-        title = f"<b>{html.escape(pet.name)}</b> ({html.escape(pet.breed)}) &nbsp; Dice <b>{self.dice:.3f}</b>"
-        legend = "<br>left: truth; middle: prediction; right: missed (blue), extra (red)"
-        if not self.several_classes:
-            return f"{title} at threshold {self.threshold.value:.2f}{legend}"
-        classes = []
-        for name, color, count in zip(self.names[1:], painting.CLASS_COLORS[1:], self._counts(), strict=False):
-            if count[1:].sum() > 0:  # in the prediction or the truth
-                square = f'<span style="padding:0 0.4em;background:#{color.tobytes().hex()}"></span>'
-                classes.append(f"{square} {html.escape(name)} {dice_score(count):.3f}")
-        scores = " &nbsp; ".join(classes) or "background alone"
-        return f"{title}, the mean over its classes: {scores}{legend}, wrong class (purple)"
+    def add_photo(self, path: str | Path) -> None:
+        """Show an image file of one's own, which is predicted at its own size; LabError where it is none."""
+        self.photos.append(read_image(Path(path)))
+        canvas, row = self.canvas, len(self.canvas.items)
+        canvas.items = [*canvas.items, {"name": Path(path).stem, "breed": "your photo", "values": {}}]
+        canvas.images, canvas.message, canvas.order = {str(row): self.sent(row)}, "", "given"
+        self.image.max = self.image.value = row
 
-    def _index(self) -> int:
-        return int(self.indices[self.image.value])
+    def save_cutout(self, row: int, threshold: float = 0.5) -> Path:
+        """Write `<name>-cutout.png` into the working directory: the image at its own size, transparent where the first
+        network sees no pet. LabError: another file has that name.
+        """
+        image, predictor = self._image(row), next(iter(self.predictors.values()))
+        mask = predicted_mask(predictor.image_logits(image)[None], threshold)[0].cpu().numpy() > 0
+        path = Path.cwd() / f"{self.canvas.items[row]['name']}-cutout.png"
+        with written_whole(path) as file:
+            Image.fromarray(np.dstack([image, mask.astype(np.uint8) * 255])).save(file, "PNG", compress_level=1)
+        return path
 
-    def _masks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Prediction and truth of the shown image at the shown threshold, class indices `uint8 [S, S]`."""
-        found, truth = self.seen(self._index())
-        return found if self.several_classes else (found > self.threshold.value).astype(np.uint8), truth
+    def to_html(self, count: int = 24, side: int = 256) -> str:
+        """The browser of the first images for a page without a kernel; nothing is fetched. Without scripts: a still."""
+        names = ("facts", "items", "threshold", "opacity", "zoom", "view", "order")
+        state = {name: getattr(self.canvas, name) for name in names} | {"position": 0}
+        state["items"] = state["items"][: min(count, len(self.indices))]
+        state["images"] = {str(row): self._sent(row, side) for row in range(len(state["items"]))}
+        text = json.dumps(state, default=lambda raw: base64.b64encode(raw).decode()).replace("</", "<\\/")
+        mark = f"labkit-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        files = (Image.open(io.BytesIO(state["images"]["0"][name])) for name in ("image", "truth", "map0"))
+        image, truth, levels = map(np.asarray, files)
+        levels, classes = levels.reshape(-1, *truth.shape), np.array(state["images"]["0"]["classes0"])
+        found = classes[levels.argmax(0)] if len(classes) > 1 else levels[0] >= 256 * self.canvas.threshold
+        still = base64.b64encode(_encoded(painting.error_map(image, found, truth), "JPEG")).decode()
+        alt = f"{html.escape(state['items'][0]['name'])}: missed pixels blue, extra ones vermilion, true outline white"
+        return (
+            f'<style>{Canvas._css}</style><div id="{mark}"><img alt="{alt}" src="data:image/jpeg;base64,{still}"></div>'
+            f'<script type="module">{Canvas._esm}\nstandalone(document.getElementById("{mark}"), {text});</script>'
+        )
 
-    def _counts(self) -> torch.Tensor:
-        """Intersection, prediction and truth of every class but the background in the shown image, `[C - 1, 3]`."""
-        return class_counts(confusion_matrix(*map(torch.from_numpy, self._masks()), len(self.names)))[1:]
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        return super()._repr_mimebundle_(**options) | {"text/html": self.to_html()}
 
-    def _see(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Probability of the foreground `float32 [S, S]` (class indices `uint8` for several classes), and the truth."""
-        pixels = (torch.from_numpy(array[[index]]) for array in (self.arrays.images, self.arrays.trimaps))
-        images, masks = self.prepare(Batch(*pixels, torch.tensor([index])))
-        logits = self.predictor.logits(images)
-        found = predicted_mask(logits).byte() if self.several_classes else foreground_logit(logits).sigmoid()
-        return found[0].cpu().numpy(), masks[0].byte().cpu().numpy()
+    def _sent(self, row: int, side: int = SIDE) -> dict[str, Any]:
+        """Files of one image: `image` (JPEG), `truth` (PNG; none for a photo), and of each network `map0` ... (PNG).
+
+        A map holds probabilities in 256ths, rounded down, of the classes in `classes0` ..., one below the other: of the
+        foreground, or, where there are several classes, of the background and those in prediction or truth.
+        """
+        index = self.indices[row] if row < len(self.indices) else None
+        full, several, occurring = self._image(row), len(self.names) > 2, {0}
+        size = tuple(max(1, round(length * min(1, side / max(full.shape)))) for length in full.shape[:2])
+        image = resize_image(full, size)
+        files: dict[str, Any] = {"image": _encoded(image, "JPEG")}
+        if index is not None:
+            arrays = (image, resize_trimap(self.pets.trimap(index), size))
+            batch = Batch(*(torch.from_numpy(array[None].copy()) for array in arrays), torch.tensor([index]))
+            truth = self.prepare(batch)[1][0].byte().cpu().numpy()
+            files["truth"], occurring = _encoded(truth, "PNG"), {0, *truth.ravel().tolist()} - {painting.IGNORED}
+        for number, predictor in enumerate(self.predictors.values()):
+            logits = resize_logits(predictor.image_logits(full)[None], size)
+            classes = sorted(occurring | set(predicted_mask(logits).unique().tolist())) if several else [1]
+            shares = logits[0].softmax(0)[classes] if several else foreground_logit(logits)[0].sigmoid()
+            levels = (shares * 256).clamp(max=255).byte().cpu().numpy().reshape(-1, size[1])
+            files |= {f"map{number}": _encoded(levels, "PNG"), f"classes{number}": classes}
+        return files
+
+    def _image(self, row: int) -> np.ndarray:
+        return self.pets.image(self.indices[row]) if row < len(self.indices) else self.photos[row - len(self.indices)]
+
+
+def _encoded(pixels: np.ndarray, kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **({"quality": 85} if kind == "JPEG" else {}))
+    return file.getvalue()

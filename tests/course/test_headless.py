@@ -1,6 +1,5 @@
-"""Notebooks without a browser: parameters are checked, failures are plain, the page needs no network."""
+"""Notebooks without a browser: parameters are checked, failures are plain."""
 
-import html.parser
 import json
 import re
 
@@ -8,7 +7,6 @@ import nbformat
 import pytest
 
 from course import lab as headless
-from course import page as report
 from labkit.errors import LabError
 
 
@@ -93,45 +91,3 @@ def test_a_kernel_that_cannot_start_is_one_sentence(program, sentence, tmp_path,
     (tmp_path / "out").mkdir()
     with pytest.raises(LabError, match=sentence):
         headless.run_notebook(notebook(tmp_path, "1"), tmp_path / "out", {}, progress=False)
-
-
-class Fetched(html.parser.HTMLParser):
-    """Collects what a page would fetch."""
-
-    def __init__(self):
-        super().__init__()
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        for name, value in attrs:
-            outside = value and not value.startswith(("data:", "#"))
-            if name in ("src", "srcset") or (name == "href" and tag == "link"):
-                self.addresses += [value] if outside else []
-
-
-def test_the_page_holds_figures_formulas_and_scores_and_fetches_nothing(tmp_path):
-    path = notebook(
-        tmp_path,
-        "from course import new_figure, show\nfigure = new_figure(2, 2)\nfigure.subplots().plot([1, 2])\n"
-        "show(figure, '**Figure 1.** A line.', alt='a rising line')",
-    )
-    made = nbformat.read(path, 4)
-    made.cells.insert(0, nbformat.v4.new_markdown_cell("# Title\n\n$$\\frac{a}{b}$$ and $x^2$, but `$HOME$` is code"))
-    nbformat.write(made, path)
-    (tmp_path / "out").mkdir()
-    done = headless.run_notebook(path, tmp_path / "out", {})
-    kept = tmp_path / "out" / "run" / "evaluations" / "sample-test-64"
-    kept.mkdir(parents=True)
-    summary = {"data": "sample", "split": "test", "images": 200, "input_size": 64, "scored_at": "input"}
-    (kept / "summary.json").write_text(json.dumps(summary | dict.fromkeys(report.MEASURES, 0.9123)))
-    page = report.write_report(tmp_path / "out", [done], "sample", "quick", 12.0).read_text()
-    assert page.count("<math") == 2
-    assert "<mfrac>" in page
-    assert "$HOME$" in page
-    assert 'alt="a rising line"' in page
-    assert "data:image/png;base64," in page
-    assert "0.9123" in page
-    fetched = Fetched()
-    fetched.feed(page)
-    assert fetched.addresses == []
-    assert "<script" not in page

@@ -1,65 +1,19 @@
-"""The slider browser: its Dice is the measure's, its picture changes, and a mouse can move it in a real browser."""
+"""What the browser sends to its page: the network's own probabilities and the true masks; photos and cutouts."""
 
 import io
-import os
+import json
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
-import nbformat
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
-from sklearn.metrics import f1_score
 
-from labkit import analysis, data, painting
+from labkit import analysis, data, metrics
 from labkit.browser import Browser
-from labkit.browser.browser import SIDE
+from labkit.errors import LabError
 from labkit.training import fit, parse_recipe
-
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture
-def browser():
-    pets = data.open_pets("sample")
-    run = analysis.open_run(analysis.committed_weights("sample"))
-    return Browser(analysis.load_predictor(run, "cpu", "float32"), pets, pets.split("test")[:6])
-
-
-def test_the_dice_shown_is_that_of_the_evaluation(browser):
-    pets, run = browser.pets, analysis.open_run(analysis.committed_weights("sample"))
-    table = analysis.evaluate(run, pets, device="cpu", precision="float32").images
-    for place in (0, 3, 5):
-        browser.image.value = place
-        assert browser.dice == pytest.approx(table["dice"][place], abs=1e-6)
-        assert f"{browser.dice:.3f}" in browser.caption.value
-        assert table["name"][place] in browser.caption.value
-
-
-def test_threshold_and_opacity_change_what_is_drawn(browser):
-    first, dice = browser.sheet.value, browser.dice
-    browser.threshold.value = 0.9
-    assert browser.sheet.value != first
-    assert browser.dice != dice
-    second = browser.sheet.value
-    browser.opacity.value = 0.1
-    assert browser.sheet.value != second
-
-
-def test_the_network_sees_an_image_once(browser):
-    browser.threshold.value = 0.3
-    browser.opacity.value = 0.8
-    assert browser.seen.cache_info().misses == 1
-    browser.image.value = 2
-    assert browser.seen.cache_info().misses == 2
-
 
 SPECIES = """
 [data]
@@ -75,179 +29,126 @@ precision = "float32"
 """
 
 
+def opened(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return analysis.load_predictor(analysis.open_run(analysis.committed_weights("sample")), "cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def pets():
+    return data.open_pets("sample")
+
+
 @pytest.fixture
-def class_browser(tiny_pets, tmp_path):
+def browser(predictor, pets):
+    return Browser(predictor, pets, pets.split("test")[:6])
+
+
+def test_it_sends_the_networks_probability_and_the_truth_at_the_images_own_size(browser, predictor, pets):
+    for row in (0, 4):
+        index, files = pets.split("test")[row], browser.sent(row)
+        image, trimap = pets.pair(index)
+        levels = opened(files["map0"])
+        assert levels.shape == image.shape[:2]
+        expected = metrics.foreground_logit(predictor.image_logits(image)[None])[0].sigmoid().numpy()
+        assert np.array_equal(levels, np.floor(expected * 256).clip(max=255))
+        assert np.array_equal(opened(files["truth"]), np.isin(trimap, (1, 3)))
+        assert np.abs(opened(files["image"]).astype(int) - image).mean() < 8
+        cut = torch.from_numpy((levels >= 128)[None].astype(int))
+        score = metrics.dice_score(metrics.overlap_counts(cut, torch.from_numpy(np.isin(trimap, (1, 3))[None] * 1)))
+        own = analysis.score(predictor, pets, np.array([index]), "original").images["dice"][0]
+        assert score.item() == pytest.approx(own, abs=1e-4)
+
+
+def test_the_kernel_answers_what_the_page_asks_for_and_computes_it_once(browser):
+    assert set(browser.canvas.images) == {"0", "1", "2"}
+    arrived = []
+    browser.canvas.observe(lambda change: arrived.append(list(change["new"])), names="images")
+    browser.canvas.wanted = [5, 4]
+    assert arrived == [["5"], ["4"]]
+    misses = browser.sent.cache_info().misses
+    browser.threshold.value, browser.opacity.value, browser.zoom.value = 0.3, 0.8, 2.0
+    browser.canvas.wanted = [4, 5]
+    assert browser.sent.cache_info().misses == misses == 5
+
+
+def test_the_worst_image_of_a_table_comes_first_and_its_numbers_go_along(predictor, pets):
+    indices = pets.split("test")[:4]
+    names = [pets.items[index].name for index in indices]
+    table = pd.DataFrame({"breed": "x", "dice": [0.9, 0.2, 0.7, 0.4], "contrast": [1.0, 2.0, np.nan, 4.0]}, names[::-1])
+    browser = Browser(predictor, pets, indices, table)
+    order = [2, 0, 1, 3]  # of the names, by Dice: 0.2, 0.4, 0.7, 0.9
+    assert [item["name"] for item in browser.canvas.items] == [names[i] for i in order]
+    assert [item["values"]["contrast"] for item in browser.canvas.items] == [2.0, 4.0, None, 1.0]
+    assert browser.canvas.facts["columns"] == ["dice", "contrast"]
+    json.dumps([browser.canvas.items, browser.canvas.facts], allow_nan=False)
+
+
+def test_large_images_are_made_smaller_for_the_page(browser):
+    browser.photos.append(np.zeros((100, 2000, 3), np.uint8))
+    browser.canvas.items = [*browser.canvas.items, {"name": "wide", "breed": "your photo", "values": {}}]
+    assert opened(browser.sent(6)["image"]).shape == (26, 512, 3)
+    assert opened(browser.sent(6)["map0"]).shape == (26, 512)
+
+
+def test_of_several_classes_those_that_occur_are_sent(tiny_pets, tmp_path):
     fit(parse_recipe(SPECIES, "a test"), tiny_pets, tmp_path / "run", device="cpu")
     predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
-    return Browser(predictor, tiny_pets, tiny_pets.split("test"))
-
-
-def shown_pictures(browser) -> list[np.ndarray]:
-    """The three pictures on the page at the images' own size: each pixel is the middle of its square."""
-    sheet = np.asarray(Image.open(io.BytesIO(browser.sheet.value)))
-    size, side = browser.arrays.size, SIDE
-    middles = ((np.arange(size) + 0.5) * side / size).astype(int)
-    return [sheet[:, i * (side + 4) :][middles][:, middles] for i in range(3)]
-
-
-def test_several_classes_are_painted_in_their_colors_without_a_threshold(class_browser):
-    browser = class_browser
-    assert browser.threshold.layout.display == "none"
-    assert browser.image.layout.display is None
-    browser.opacity.value = 1.0
-    for place in range(len(browser.indices)):
-        browser.image.value = place
-        name = browser.pets.items[browser.indices[place]].name
-        (image,), (prediction,), (truth,) = analysis.case_masks(browser.predictor, browser.pets, [name])
-        left, middle, right = shown_pictures(browser)
-        assert (left == painting.class_overlay(image, truth, 1.0)).all()
-        assert (middle == painting.class_overlay(image, prediction, 1.0)).all()
-        assert (right == painting.error_map(image, prediction, truth, 1.0)).all()
-
-
-def test_the_caption_names_the_shown_classes_with_their_colors_and_dice(class_browser):
-    browser, names = class_browser, ("background", "cat", "dog")
-    for place in range(len(browser.indices)):
-        browser.image.value = place
-        name = browser.pets.items[browser.indices[place]].name
-        _, (prediction,), (truth,) = analysis.case_masks(browser.predictor, browser.pets, [name])
-        scores = {}
-        for index in (1, 2):
-            if (truth == index).any() or (prediction == index).any():
-                scores[index] = f1_score((truth == index).ravel(), (prediction == index).ravel())
-        found = re.findall(r"background:#(\w{6})\"></span> (\w+) (\d\.\d{3})", browser.caption.value)
-        expected = [(bytes(painting.CLASS_COLORS[i]).hex(), names[i], f"{dice:.3f}") for i, dice in scores.items()]
-        assert found == expected
-        assert browser.dice == pytest.approx(np.mean(list(scores.values())))
-
-
-def test_ignored_pixels_are_no_mistakes_in_the_browser(tiny_pets, tmp_path):
-    recipe = parse_recipe(SPECIES, "a test").changed(data={"target": "border_ignored"})
-    fit(recipe, tiny_pets, tmp_path / "run", device="cpu")
-    predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
     browser = Browser(predictor, tiny_pets, tiny_pets.split("test"))
-    browser.threshold.value = 0.02  # all is called pet
-    image = browser.arrays.images[browser.indices[0]]
-    border = browser.arrays.trimaps[browser.indices[0]] == 3
-    right = shown_pictures(browser)[2]
-    assert (right[border] == image.mean(axis=2).astype(np.uint8)[border][:, None]).all()
-    assert browser.threshold.layout.display is None
+    assert browser.threshold.layout.display == "none"
+    for row, index in enumerate(tiny_pets.split("test")):
+        files, image = browser.sent(row), tiny_pets.image(index)
+        classes, maps = files["classes0"], opened(files["map0"]).reshape(-1, *image.shape[:2])
+        logits = predictor.image_logits(image)
+        truth = opened(files["truth"])
+        assert set(classes) == {0} | set(np.unique(truth)) | set(logits.argmax(0).unique().tolist())
+        assert set(np.unique(truth)) == {0, tiny_pets.items[index].species}
+        assert np.array_equal(maps, np.floor(logits.softmax(0)[classes].numpy() * 256).clip(max=255))
 
 
-@pytest.fixture
-def jupyter(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"),
-            *("--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path / 'notebooks'}"),
-            *("--LabApp.extension_manager=readonly", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ
-        | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s")},
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{address}/api/status", timeout=2).read()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(30)
+def test_networks_of_different_targets_are_refused(predictor, tiny_pets, tmp_path):
+    fit(parse_recipe(SPECIES, "a test"), tiny_pets, tmp_path / "run", device="cpu")
+    other = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
+    with pytest.raises(LabError, match=r"different classes.*'pet'.*'cat', 'dog'"):
+        Browser({"a": predictor, "b": other}, tiny_pets, tiny_pets.split("test"))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_mouse_moves_the_sliders_in_jupyterlab(jupyter, tmp_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"{jupyter}/lab/tree/05_analysis.ipynb?reset", timeout=120_000)
-        page.wait_for_selector("text=/\\| Idle/", timeout=120_000)
-        page.click("text=Run >> nth=0")
-        page.click("text=Run All Cells")
-        picture = page.locator("img.widget-image, .widget-image img").first
-        picture.wait_for(timeout=240_000)
-        picture.scroll_into_view_if_needed()
-        before, caption = picture.get_attribute("src"), page.locator(".widget-html-content").first
-        assert re.search(r"Dice 0?\.?\d", caption.inner_text())
-        for name in ("image", "threshold"):
-            row = page.locator(f".widget-slider:has(label:text-is('{name}'))").first
-            handle = row.locator(".noUi-handle").first
-            row.scroll_into_view_if_needed()
-            box, track = handle.bounding_box(), row.locator(".noUi-target").first.bounding_box()
-            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-            page.mouse.down()
-            page.mouse.move(track["x"] + 0.8 * track["width"], box["y"] + box["height"] / 2, steps=8)
-            page.mouse.up()
-            changed = "([img, old]) => img.src !== old"
-            page.wait_for_function(changed, arg=[picture.element_handle(), before], timeout=60_000)
-            before = picture.get_attribute("src")
-        page.wait_for_timeout(500)
-        natural = picture.evaluate("img => [img.naturalWidth, img.naturalHeight]")
-        if folder := os.environ.get("LABKIT_SCREENSHOTS"):
-            page.screenshot(path=str(Path(folder) / "browser.png"))
-        chromium.close()
-    assert natural[0] > 3 * natural[1] * 0.9
-    assert np.prod(natural) > 100_000
+def test_a_photo_is_predicted_at_its_own_size_and_cut_out(browser, predictor, pets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image = pets.image(pets.split("test")[9]).repeat(3, axis=0).repeat(3, axis=1)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    browser._receive(browser.canvas, {"photo": "../my cat.png"}, [memoryview(file.getvalue())])
+    assert (browser.image.max, browser.image.value, browser.canvas.items[6]["name"]) == (6, 6, "my cat")
+    assert "truth" not in browser.canvas.images["6"]
+    browser.canvas.threshold = 0.8
+    browser._receive(browser.canvas, {"save": 6}, [])
+    saved = np.asarray(Image.open(tmp_path / "my cat-cutout.png"))
+    assert browser.canvas.message == f"saved as {tmp_path / 'my cat-cutout.png'}"
+    assert np.array_equal(saved[..., :3], image)
+    probability = predictor.image_logits(image)[0].sigmoid().numpy()
+    assert np.array_equal(saved[..., 3], np.where(probability > 0.8, 255, 0))
+    assert 0.02 < (saved[..., 3] > 0).mean() < 0.98
 
 
-LIVE = """
-import time
-from labkit.training import Epoch
-from course import figures as plots
-curves = plots.LiveCurves(5)
-for n in range(1, 6):
-    curves.add(Epoch(n, 0.6, 9.0, n / 1000, 1 / n, 1 / n, n / 6, n / 7, True, (1 / n,), (float(n),)))
-    time.sleep(0.6)
-"""
-WATCH = """() => {
-    window.frames_seen = [];
-    const look = () => {
-        const pictures = [...document.querySelectorAll('.jp-OutputArea-output img')];
-        if (pictures.length || window.frames_seen.length)
-            window.frames_seen.push(pictures.map(img => [img.getBoundingClientRect().height, img.src]));
-        requestAnimationFrame(look);
-    };
-    look();
-}"""
+def test_what_cannot_be_shown_or_saved_is_said_in_a_sentence(browser, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    browser._receive(browser.canvas, {"photo": "letter.jpg"}, [b"no image at all"])
+    assert browser.canvas.message.startswith("letter.jpg: is empty, no image")
+    assert len(browser.canvas.items) == 6
+    mine = tmp_path / f"{browser.canvas.items[0]['name']}-cutout.png"
+    mine.write_bytes(b"mine")
+    browser._receive(browser.canvas, {"save": 0}, [])
+    assert "labkit has not written it" in browser.canvas.message
+    assert mine.read_bytes() == b"mine"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_live_curves_change_in_place_without_a_jump_in_jupyterlab(jupyter, tmp_path):
-    from playwright.sync_api import sync_playwright
-
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LIVE)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, tmp_path / "notebooks" / "live.ipynb")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"{jupyter}/lab/tree/live.ipynb?reset", timeout=120_000)
-        page.wait_for_selector("text=/\\| Idle/", timeout=120_000)
-        page.evaluate(WATCH)
-        page.click("text=Run >> nth=0")
-        page.click("text=Run All Cells")
-        different = "() => new Set(window.frames_seen.flat().map(([_, src]) => src)).size"
-        page.wait_for_function(f"() => ({different})() >= 4", timeout=120_000)
-        page.wait_for_timeout(1500)
-        frames, pictures = page.evaluate("() => window.frames_seen"), page.evaluate(different)
-        if folder := os.environ.get("LABKIT_SCREENSHOTS"):
-            page.screenshot(path=str(Path(folder) / "live.png"))
-        chromium.close()
-    assert pictures == 5
-    # one picture in every frame that the browser drew, never none or two
-    assert {len(frame) for frame in frames} == {1}
-    heights = {height for frame in frames for height, _ in frame}
-    assert max(heights) - min(heights) < 1
-    assert min(heights) > 400
+def test_a_page_without_scripts_still_has_a_described_image(browser):
+    page = browser.to_html(count=2)
+    still = page[: page.index("<script")]
+    assert re.search(rf'<img alt="{browser.canvas.items[0]["name"]}: missed', still)
+    assert "text/html" in browser._repr_mimebundle_()

@@ -1,0 +1,400 @@
+// The browser's page side, an anywidget module: no library, no build step, no name outside of this module.
+// A `model` has get, set, on, save_changes and send, as in Jupyter; `standalone` makes one for a page without a kernel.
+
+const SKY = [86, 180, 233], GREEN = [0, 158, 115], BLUE = [0, 114, 178], VERMILION = [213, 94, 0];
+const PURPLE = [204, 121, 167], WHITE = [255, 255, 255], ORANGE = [230, 159, 0];
+const LIGHT = [235, 235, 235], DARK = [200, 200, 200], IGNORED = 255;
+const VIEWS = { all: "side by side", overlay: "prediction", probability: "probability", errors: "mistakes",
+  truth: "truth", cutout: "cut out" };
+const SLIDERS = { // name: label, smallest, largest (null: the last image), step
+  position: ["image", 0, null, 1], threshold: ["threshold", 0.02, 0.98, 0.02],
+  opacity: ["opacity", 0, 1, 0.05], zoom: ["zoom", 1, 8, 0.5],
+};
+
+async function decoded(file, type) { // base64 text on a page without a kernel, else a DataView
+  const bytes = typeof file === "string" ? Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0)) : file;
+  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
+  const bitmap = await createImageBitmap(new Blob([bytes], { type }), options);
+  const canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+}
+
+async function gray(file) {
+  const { data } = await decoded(file, "image/png");
+  const values = new Uint8Array(data.length / 4);
+  for (let i = 0; i < values.length; i++) values[i] = data[4 * i];
+  return values;
+}
+
+/** One image as the kernel sent it: {width, height, rgba, truth or null, runs: [{classes, maps}]}. */
+async function picture(files, runs) {
+  const { width, height, data } = await decoded(files.image, "image/jpeg");
+  const found = { width, height, rgba: data, truth: files.truth ? await gray(files.truth) : null, runs: [] };
+  for (let run = 0; run < runs; run++) {
+    const stacked = await gray(files[`map${run}`]), classes = files[`classes${run}`];
+    const maps = classes.map((_, i) => stacked.subarray(i * width * height, (i + 1) * width * height));
+    found.runs.push({ classes, maps });
+  }
+  return found;
+}
+
+/** Class of each pixel: with one map, 1 where its probability reaches the threshold; else the most probable class. */
+export function predicted({ classes, maps }, threshold) {
+  if (classes.length === 1 && classes[0] === 1) return maps[0].map((level) => level >= 256 * threshold);
+  return maps[0].map((_, i) => {
+    let best = 0;
+    for (let k = 1; k < maps.length; k++) if (maps[k][i] > maps[best][i]) best = k;
+    return classes[best];
+  });
+}
+
+/** Hard Dice of one image, the mean over the classes in prediction or truth; and that of each of them. */
+export function dice(mask, truth) {
+  const both = new Float64Array(256), sizes = new Float64Array(256);
+  for (let i = 0; i < mask.length; i++) {
+    if (truth[i] === IGNORED) continue;
+    sizes[mask[i]]++;
+    sizes[truth[i]]++;
+    if (mask[i] === truth[i]) both[mask[i]]++;
+  }
+  const scores = {};
+  for (let k = 1; k < IGNORED; k++) if (sizes[k]) scores[k] = (2 * both[k]) / sizes[k];
+  const values = Object.values(scores);
+  return { mean: values.length ? values.reduce((a, b) => a + b) / values.length : 1, scores };
+}
+
+function isOutline(inside, i, width, height) { // one of its four neighbors in the image lies outside
+  const x = i % width, y = (i - x) / width;
+  return inside(i) && ((x > 0 && !inside(i - 1)) || (x < width - 1 && !inside(i + 1)) ||
+    (y > 0 && !inside(i - width)) || (y < height - 1 && !inside(i + width)));
+}
+
+/** Color and opacity that a view lays over pixel i; null leaves the pixel as it is. */
+function tint(view, image, run, mask, { opacity, colors, several }) {
+  const { truth, width, height } = image;
+  const known = truth ?? new Uint8Array(mask.length).fill(IGNORED);
+  const pet = (i) => known[i] > 0 && known[i] !== IGNORED, cut = (i) => mask[i] > 0;
+  if (view === "overlay") return (i) => cut(i) && [several ? colors[mask[i]] : SKY, opacity];
+  if (view === "truth") return (i) => pet(i) && [several ? colors[known[i]] : GREEN, opacity];
+  if (view === "errors") {
+    const strength = Math.max(0.2, opacity);
+    return (i) => {
+      if (known[i] !== IGNORED && mask[i] !== known[i]) {
+        return [mask[i] === 0 ? BLUE : known[i] === 0 ? VERMILION : PURPLE, strength];
+      }
+      return isOutline(pet, i, width, height) && [WHITE, 1]; // only where right: it hides no mistake
+    };
+  }
+  if (view === "probability") {
+    const grays = Array.from({ length: 256 }, (_, level) => [level, level, level]), strength = 0.3 + 0.7 * opacity;
+    return (i) => {
+      if (isOutline(cut, i, width, height)) return [ORANGE, 1];
+      if (!several) return [grays[run.maps[0][i]], strength];
+      const most = run.maps.reduce((top, map) => Math.max(top, map[i]), 0) / 255;
+      return [colors[mask[i]].map((c) => c * most), strength];
+    };
+  }
+  return (i) => { // cutout: a checkerboard where no pet is
+    const light = (((i % width) >> 3) + (Math.floor(i / width) >> 3)) & 1;
+    return !cut(i) && [light ? LIGHT : DARK, 1];
+  };
+}
+
+/** The pixels of a view, `Uint8ClampedArray` (RGBA), as `labkit.painting` paints them. */
+export function painted(view, image, run, mask, settings) {
+  const out = new Uint8ClampedArray(image.rgba), color = tint(view, image, run, mask, settings);
+  const plain = view === "errors" || view === "probability";
+  for (let i = 0, p = 0; i < mask.length; i++, p += 4) {
+    if (plain) out[p] = out[p + 1] = out[p + 2] = Math.floor((out[p] + out[p + 1] + out[p + 2]) / 3);
+    const found = color(i);
+    for (let c = 0; found && c < 3; c++) out[p + c] = (1 - found[1]) * out[p + c] + found[1] * found[0][c];
+  }
+  return out;
+}
+
+function element(name, properties = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) key in node ? (node[key] = value) : node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+function drawing(name, attributes, ...children) { // of an svg
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+/** A small plot in a unit square: returns the svg, and functions from data to its coordinates. */
+function plot(label, xLabel, yLabel, [left, right], [low, high]) {
+  const x = (value) => 44 + (260 * (value - left)) / (right - left || 1);
+  const y = (value) => 142 - (116 * (value - low)) / (high - low || 1);
+  const text = (tx, ty, anchor, words) => drawing("text", { x: tx, y: ty, "text-anchor": anchor }, words);
+  const tick = (tx, ty, anchor, value) => text(tx, ty, anchor, String(Number(value.toPrecision(3))));
+  const note = text(176, 14, "middle", "");
+  const svg = drawing("svg", { viewBox: "0 0 320 184", role: "img", "aria-label": label },
+    drawing("path", { d: "M44 20V142H308", class: "axis" }), note,
+    tick(44, 157, "start", left), tick(308, 157, "end", right), tick(40, 142, "end", low), tick(40, 30, "end", high),
+    text(176, 176, "middle", xLabel),
+    drawing("text", { transform: "translate(12 82) rotate(-90)", "text-anchor": "middle" }, yLabel));
+  return { svg, note, x, y };
+}
+
+class Page {
+  constructor(model, el, cache) {
+    const facts = model.get("facts"), colors = facts.classes.map(([, color]) => color), several = colors.length > 2;
+    Object.assign(this, { model, cache, facts, colors, several, image: null, row: -1 });
+    const keys = "Images; left and right arrow: another image, up and down: threshold";
+    this.caption = element("p", { className: "caption", role: "status" });
+    this.panels = element("div", { className: "panels", tabIndex: 0, role: "group", "aria-label": keys });
+    this.panels.onkeydown = (event) => this.key(event);
+    this.legend = element("p", { className: "legend" });
+    this.message = element("p", { className: "message", role: "status" });
+    this.plots = element("div", { className: "plots" });
+    const named = { className: "labkit-browser", role: "group", "aria-label": "Browser of predictions" };
+    this.root = element("div", { ...named, "data-lm-suppress-shortcuts": "true" }); // JupyterLab leaves our keys alone
+    this.root.append(this.controls(), this.caption, this.panels, this.legend, this.message, this.plots);
+    el.replaceChildren(this.root);
+    this.drawPlots();
+    for (const name of ["threshold", "opacity", "view", "zoom"]) model.on(`change:${name}`, () => this.schedule());
+    model.on("change:position", () => this.open());
+    model.on("change:images", () => this.received());
+    for (const name of ["items", "order"]) model.on(`change:${name}`, () => this.sort());
+    model.on("change:message", () => { this.message.textContent = model.get("message"); });
+    this.sort();
+    this.received();
+  }
+
+  controls() {
+    const box = element("div", { className: "controls" }), { model } = this, { columns } = this.facts;
+    const choice = (name, texts) => {
+      const options = Object.entries(texts).map(([value, text]) => element("option", { value }, text));
+      const list = element("select", { onchange: () => this.set(name, list.value) }, ...options);
+      list.value = model.get(name);
+      model.on(`change:${name}`, () => { list.value = model.get(name); });
+      box.append(element("label", {}, `${name} `, list));
+    };
+    choice("view", VIEWS);
+    const orders = columns.includes("dice") ? { given: "worst first", best: "best first" } : { given: "as given" };
+    const more = Object.fromEntries(columns.filter((c) => c !== "dice").map((c) => [c, c.replaceAll("_", " ")]));
+    choice("order", { ...orders, name: "name", breed: "breed", ...more });
+    const button = (text, label, onclick) => element("button", { type: "button", "aria-label": label, onclick }, text);
+    const steps = [button("◀", "previous image", () => this.step(-1)), button("▶", "next image", () => this.step(1))];
+    box.append(element("span", { className: "steps" }, ...steps));
+    if (model.get("kernel")) box.append(...this.photoControls());
+    else for (const name of Object.keys(SLIDERS)) if (name !== "threshold" || !this.several) box.append(this.slider(name));
+    return box;
+  }
+
+  slider(name) {
+    const [label, min, max, step] = SLIDERS[name], { model } = this;
+    const last = model.get("items").length - 1, number = element("output");
+    const input = element("input", { type: "range", min, max: max ?? last, step });
+    const show = () => {
+      input.value = model.get(name);
+      number.textContent = max === null ? `${model.get(name) + 1} of ${last + 1}` : model.get(name).toFixed(2);
+    };
+    input.oninput = () => this.set(name, Number(input.value));
+    model.on(`change:${name}`, show);
+    show();
+    return element("label", { className: "slider" }, element("span", {}, label), input, number);
+  }
+
+  photoControls() {
+    const send = async ([file]) => {
+      if (!file) return;
+      this.set("message", `${file.name} is being predicted …`);
+      this.model.send({ photo: file.name }, undefined, [await file.arrayBuffer()]);
+    };
+    const input = element("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "a photo of your own" });
+    input.onchange = () => send(input.files).then(() => { input.value = ""; });
+    this.root.ondragover = (event) => event.preventDefault();
+    this.root.ondrop = (event) => { event.preventDefault(); send(event.dataTransfer.files); };
+    return [input, element("button", { type: "button", onclick: () => input.click() }, "your own photo …"),
+      element("button", { type: "button", onclick: () => this.model.send({ save: this.row }) }, "save cut out")];
+  }
+
+  set(name, value) {
+    this.model.set(name, value);
+    if (name === "order") this.model.set("position", 0);
+    this.model.save_changes();
+  }
+
+  step(by, name = "position", [, low, high, width] = SLIDERS[name]) {
+    const value = this.model.get(name) + by * width, last = high ?? this.model.get("items").length - 1;
+    this.set(name, Number(Math.min(last, Math.max(low, value)).toFixed(2)));
+  }
+
+  key(event) {
+    const cut = "threshold", move = { ArrowLeft: [-1], ArrowRight: [1], ArrowUp: [1, cut], ArrowDown: [-1, cut] }[event.key];
+    if (!move || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    this.step(...move);
+  }
+
+  sort() { // what has no value comes last
+    const items = this.model.get("items"), order = this.model.get("order"), sign = order === "best" ? -1 : 1;
+    const key = { best: "dice" }[order] ?? order;
+    const value = (row) => items[row][key] ?? items[row].values[key] ?? null;
+    const compared = (a, b) => (value(a) === null) - (value(b) === null) ||
+      (value(a) < value(b) ? -sign : value(a) > value(b) ? sign : a - b);
+    this.rows = items.map((_, row) => row);
+    if (order !== "given") this.rows.sort(compared);
+    this.open();
+  }
+
+  received() {
+    for (const [row, files] of Object.entries(this.model.get("images"))) {
+      if (!this.cache.has(Number(row))) this.cache.set(Number(row), { files });
+    }
+    this.open();
+  }
+
+  decoded(row) { // undefined while the image is not here
+    const entry = this.cache.get(row);
+    return entry && (entry.picture ??= picture(entry.files, this.facts.runs.length));
+  }
+
+  async open() {
+    const at = Math.min(this.model.get("position"), this.rows.length - 1), row = this.rows[at];
+    const near = [0, 1, -1, 2, -2].map((by) => this.rows[at + by]).filter((other) => other !== undefined);
+    const missing = near.filter((other) => !this.cache.has(other));
+    if (missing.length && this.model.get("kernel") && String(missing) !== String(this.model.get("wanted"))) {
+      this.model.set("wanted", missing);
+      this.model.save_changes();
+    }
+    this.wish = row;
+    const image = await this.decoded(row);
+    if (!image || this.wish !== row) return;
+    Object.assign(this, { image, row });
+    this.schedule();
+    for (const other of near) this.decoded(other); // ahead
+    for (const [other, entry] of this.cache) if (!near.includes(other)) entry.picture = undefined; // for memory
+  }
+
+  schedule() {
+    this.frame ??= requestAnimationFrame(() => { this.frame = null; this.paint(); });
+  }
+
+  paint() {
+    if (!this.image) return;
+    const { model, image, several, colors } = this, view = model.get("view"), threshold = model.get("threshold");
+    const masks = image.runs.map((run) => predicted(run, threshold));
+    const scores = masks.map((mask) => image.truth && dice(mask, image.truth));
+    const listed = view === "all" ? ["truth", "overlay", "probability", "errors"] : [view];
+    const views = listed.filter((v) => image.truth || !["truth", "errors"].includes(v));
+    if (!views.length) views.push("cutout"); // a photo has no truth
+    const panels = masks.flatMap((_, run) => views.map((v) => [v, run])).slice(0, view === "truth" ? 1 : undefined);
+    this.describe(scores, threshold);
+    this.panels.style.setProperty("--zoom", model.get("zoom"));
+    const side = ([0, 30, 24][panels.length] ?? 17) * Math.min(1, image.width / image.height); // few panels are larger
+    this.panels.style.setProperty("--base", `${side}rem`);
+    while (this.panels.children.length > panels.length) this.panels.lastChild.remove();
+    while (this.panels.children.length < panels.length) {
+      this.panels.append(element("figure", {}, element("canvas", { role: "img" }), element("figcaption")));
+    }
+    panels.forEach(([name, run], k) => {
+      const [canvas, title] = this.panels.children[k].children;
+      Object.assign(canvas, { width: image.width, height: image.height });
+      const pixels = painted(name, image, image.runs[run], masks[run], { opacity: model.get("opacity"), colors, several });
+      canvas.getContext("2d").putImageData(new ImageData(pixels, image.width, image.height), 0, 0);
+      title.textContent = [VIEWS[name], name !== "truth" && this.facts.runs[run]].filter(Boolean).join(", ");
+      canvas.setAttribute("aria-label", `${title.textContent}: ${this.caption.textContent}`);
+    });
+    this.drawLegend(views, scores);
+    for (const mark of this.marks) mark(threshold);
+    this.root.dataset.painted = `${this.row} ${view} ${threshold} ${model.get("opacity")}`;
+  }
+
+  describe(scores, threshold) {
+    const { name, breed, values } = this.model.get("items")[this.row], { truth, width, height } = this.image;
+    const shown = scores.map((score, run) => `${this.facts.runs[run]} ${score ? score.mean.toFixed(3) : ""}`.trim());
+    const measured = truth ? `Dice ${shown.join(", ")}` : "no truth is known, cut";
+    const cut = this.several ? "" : ` at threshold ${threshold.toFixed(2)}`;
+    const table = values.dice === undefined || values.dice === null ? "" : ` · in the table ${values.dice.toFixed(3)}`;
+    this.caption.textContent = `${name} (${breed}) · ${measured}${cut}, ${width}×${height} pixels${table}`;
+    this.root.dataset.dice = truth ? scores.map((score) => score.mean).join(" ") : "";
+  }
+
+  drawLegend(views, scores) {
+    const { truth, runs } = this.image, entries = [], has = (...names) => names.some((name) => views.includes(name));
+    if (this.several && has("overlay", "truth", "probability")) {
+      const present = new Set([...(truth ?? []), ...runs.flatMap((run) => run.classes)]);
+      for (const k of [...present].filter((k) => k > 0 && k !== IGNORED).sort((a, b) => a - b)) {
+        const [name, color] = this.facts.classes[k], found = scores.map((score) => score?.scores[k]?.toFixed(3) ?? "");
+        entries.push([color, `${name} ${found.join(" ")}`]);
+      }
+    }
+    if (!this.several && has("truth")) entries.push([GREEN, "truth"]);
+    if (!this.several && has("overlay")) entries.push([SKY, "prediction"]);
+    if (has("probability")) entries.push([[0, 0, 0], "probability 0"], [WHITE, "1"], [ORANGE, "where it is cut"]);
+    const other = this.several ? [[PURPLE, "another class"]] : [], outline = [WHITE, "true outline, where right"];
+    if (has("errors")) entries.push([BLUE, "missed"], [VERMILION, "extra"], ...other, outline);
+    const square = (color) => element("i", { style: `background: rgb(${color})` });
+    this.legend.replaceChildren(...entries.map(([color, text]) => element("span", {}, square(color), text)));
+  }
+
+  drawPlots() {
+    const items = this.model.get("items"), { columns, curve, chosen } = this.facts;
+    this.marks = []; // functions that move a plot's mark
+    this.column = columns.find((name) => !["dice", "iou"].includes(name));
+    if (columns.includes("dice") && this.column) this.scatter(items.map(({ values }) => [values[this.column], values.dice]));
+    if (curve.length && !this.several) this.curve(curve, chosen);
+  }
+
+  scatter(all) {
+    const points = all.map(([x, y], row) => [x, y, row]).filter(([x, y]) => x !== null && y !== null);
+    const xs = points.map(([x]) => x), range = [Math.min(...xs), Math.max(...xs)], name = this.column.replaceAll("_", " ");
+    const { svg, x, y } = plot(`Dice against ${name}; a click opens the image`, name, "Dice", range, [0, 1]);
+    const dot = drawing("circle", { r: 5, class: "shown" });
+    svg.append(...points.map((p) => drawing("circle", { cx: x(p[0]), cy: y(p[1]), r: 2.5, class: "point" })), dot);
+    svg.addEventListener("click", (event) => {
+      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+      const distance = (p) => Math.hypot(x(p[0]) - at.x, y(p[1]) - at.y);
+      const nearest = points.reduce((a, b) => (distance(b) < distance(a) ? b : a));
+      this.set("position", this.rows.indexOf(nearest[2]));
+    });
+    this.marks.push(() => {
+      const point = points.find((p) => p[2] === this.row);
+      dot.style.display = point ? "" : "none";
+      if (point) [dot.cx.baseVal.value, dot.cy.baseVal.value] = [x(point[0]), y(point[1])];
+    });
+    this.plots.append(svg);
+  }
+
+  curve(points, chosen) {
+    const means = points.map(([, mean]) => mean), range = [Math.min(...means), Math.max(...means)];
+    const label = "Mean Dice of the validation images by threshold";
+    const { svg, note, x, y } = plot(label, "threshold", "validation Dice", [0, 1], range);
+    const nearest = (threshold) => points.reduce((a, b) => (Math.abs(b[0] - threshold) < Math.abs(a[0] - threshold) ? b : a));
+    const line = drawing("path", { class: "now" }), [, top] = nearest(chosen ?? 0.5);
+    svg.append(drawing("path", { d: `M${points.map(([t, mean]) => `${x(t)} ${y(mean)}`).join("L")}`, class: "curve" }), line);
+    if (chosen !== null) svg.append(drawing("circle", { cx: x(chosen), cy: y(top), r: 5, class: "shown" }));
+    this.marks.push((threshold) => {
+      const [t, mean] = nearest(threshold);
+      line.setAttribute("d", `M${x(threshold)} 20V142`);
+      note.textContent = `mean ${mean.toFixed(4)} at ${t.toFixed(2)}${chosen === null ? "" : `; chosen: ${chosen}`}`;
+      svg.setAttribute("aria-label", `${label}: ${note.textContent}`);
+    });
+    this.plots.append(svg);
+  }
+}
+
+function standalone(el, state) {
+  const told = new EventTarget();
+  const set = (name, value) => {
+    if (state[name] === value) return;
+    state[name] = value;
+    told.dispatchEvent(new Event(`change:${name}`));
+  };
+  const on = (name, listener) => told.addEventListener(name, listener);
+  new Page({ get: (name) => state[name], set, on, save_changes() {}, send() {} }, el, new Map());
+}
+
+export default () => {
+  const cache = new Map(); // of one browser, for all its views: row -> promise of a picture
+  return { render({ model, el }) { new Page(model, el, cache); } };
+};
