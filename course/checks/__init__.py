@@ -25,12 +25,9 @@ from course.checks.loop_runs import first_losses, resume, train
 from course.checks.measures import calibration_error, report_dices, two_means
 from course.checks.networks import (
     chain_slopes,
-    channel_attention,
     decoder2_weights,
     layer3_shape,
-    layer_parameters,
     never_called,
-    residual_forward,
     silent_branch,
 )
 from course.checks.repairs import evaluate, keeper
