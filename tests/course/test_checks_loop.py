@@ -47,7 +47,7 @@ def step_by_grad(model, optimizer, loss, images, masks):
         weight.grad = slope
     assert get_total_norm([w.grad for w in weights]) > 0
     optimizer.step()
-    return float(value)
+    return value.detach().item()
 
 
 @pytest.mark.parametrize("answer", [step, step_that_forgets_later, step_by_grad])

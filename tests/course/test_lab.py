@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 def lab(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("lab")
     done = subprocess.run(
-        [sys.executable, "-m", "labkit", "lab", "--out", str(out)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "course", "lab", "--all", "--out", str(out)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "04_training: cell" in done.stderr, "the progress bar names the notebook and its cell"

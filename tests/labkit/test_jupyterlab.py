@@ -142,6 +142,21 @@ def test_the_browser_of_05_obeys_sliders_views_keys_and_takes_a_photo(jupyter, p
     assert [text for text in complaints if "labkit" in text or "browser.js" in text or "anywidget" in text] == []
 
 
+@pytest.mark.slow
+def test_the_feature_browser_of_02_obeys_its_sliders(jupyter, page):
+    run_all(page, f"{jupyter}/lab/tree/02_unet.ipynb?reset")
+    picture = page.locator("img.widget-image, .widget-image img").first
+    picture.wait_for(timeout=300_000)
+    handles = page.locator(".noUi-handle")
+    assert handles.count() == 3  # image, stage, strongest
+    for number in range(3):
+        before = picture.get_attribute("src")
+        handles.nth(number).focus()
+        page.keyboard.press("ArrowRight")
+        changed = "([img, old]) => img.src !== old"
+        page.wait_for_function(changed, arg=[picture.element_handle(), before], timeout=60_000)
+
+
 LIVE = """
 import time
 from labkit.training import Epoch
