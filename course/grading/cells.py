@@ -1,6 +1,7 @@
 """Which cells of a student's notebook an exercise needs, and what they give; runs inside the sandbox."""
 
 import ast
+import symtable
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -114,4 +115,12 @@ def _bound(tree: ast.Module) -> set[str]:
 
 
 def _loaded(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    """Global names that a cell or an expression reads, also inside functions; not those of their own scopes."""
+    tree = tree if isinstance(tree, ast.Module) else ast.Module([ast.Expr(tree)], [])
+    top = symtable.symtable(ast.unparse(tree), "cell", "exec")
+    found, todo = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}, top.get_children()
+    while todo:
+        scope = todo.pop()
+        todo += scope.get_children()
+        found |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
+    return found
