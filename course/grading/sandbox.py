@@ -20,6 +20,8 @@ from course.grading.worker import FRAME, MOST_BYTES
 PACKAGES = ("labkit", "course")
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 NOBODY = 65534
+ROOT = "root grades, and other users cannot read this Python: the kernel does not count root's processes, so a fork "
+ROOT += "bomb is stopped late; grade as another user, or install Python where all can read it"
 PROBE = "import course.checks.verdict"
 
 
@@ -54,7 +56,7 @@ def box() -> Box:
     if shutil.which("bwrap"):
         for user in users:
             if _works(_bubblewrap(), user):
-                return Box(_bubblewrap(), user)
+                return Box(_bubblewrap(), user, ROOT if user is None and os.getuid() == 0 else "")
     for before in (("unshare", "-n"), ("unshare", "-rn"), ()):
         if not before or (shutil.which("unshare") and _works(before, None)):
             break

@@ -24,6 +24,7 @@ LIMITS = sandbox.Limits(seconds=8, memory=3 * 2**30)
 CALL = "checks.gate_parameters(gate_parameters)"
 SOLVED = "def gate_parameters(s, g):\n    h = s // 2\n    return 4 * s * h + g * h + h + h + 1"
 
+# ruff: noqa: E501 - the attacks are one line each
 HOSTILE = {
     "endless loop": "def gate_parameters(s, g):\n    while True: pass",
     "fork bomb": "import os\ndef gate_parameters(s, g):\n    while True:\n        try: os.fork()\n        except OSError: pass",
@@ -58,8 +59,17 @@ needs_box = pytest.mark.skipif(os.name != "posix" or not sandbox.box().closed, r
 
 
 @needs_box
-@pytest.mark.parametrize("kind", ["exit", "patched judge", *[pytest.param(k, marks=pytest.mark.slow) for k in HOSTILE]])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "exit",
+        "patched judge",
+        *[pytest.param(k, marks=pytest.mark.slow) for k in HOSTILE if k not in ("exit", "patched judge")],
+    ],
+)
 def test_an_attack_earns_nothing_and_costs_the_other_exercise_nothing(kind):
+    if kind == "fork bomb" and os.getuid() == 0 and sandbox.box().user is None:
+        pytest.skip("the kernel does not count root's processes, so the machine itself would suffer")
     found = graded(["import torch", HOSTILE[kind], CALL, *HONEST])
     assert found["gate_parameters"].state in (marks.FAILED, marks.TIMED_OUT, marks.NO_ARRAYS), found
     assert found["gate_parameters"].score == 0
@@ -121,7 +131,7 @@ def test_links_broken_files_and_other_kernels_are_named_and_ids_are_found(tmp_pa
     (tmp_path / "bert_06_x.ipynb").write_text("{broken")
     (tmp_path / "carl_06.ipynb").symlink_to(tmp_path / "anna" / "06.ipynb")
     (tmp_path / "dora_06.ipynb").write_text(json.dumps(["no notebook"]))
-    other = new_notebook(cells=[], metadata={"kernelspec": {"language": "R", "name": "ir"}})
+    other = new_notebook(cells=[], metadata={"kernelspec": {"language": "R", "name": "ir", "display_name": "R"}})
     (tmp_path / "emil_..ipynb").write_text(nbformat.writes(other))
     found = {student.student: student for student in students(tmp_path)}
     assert list(found) == ["anna", "bert", "carl", "dora", "emil"]
