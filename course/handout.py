@@ -104,7 +104,9 @@ def student_copy(solved: NotebookNode, name: str, points: int = 1) -> NotebookNo
         answer.source = without_solution(answer.source, name)
         grade_id = f"{chapter}-{exercise.check.replace('_', '-')}"
         answer.metadata["nbgrader"] = _nbgrader(f"{grade_id}-answer", solution=True)
-        check.metadata["nbgrader"] = _nbgrader(grade_id, grade=True, locked=True) | {"points": points}
+        check.metadata["nbgrader"] = _nbgrader(grade_id, grade=True, locked=True) | {
+            "points": check.metadata.get("nbgrader", {}).get("points", points)
+        }
         answer.outputs, check.outputs = [], []
     for cell in copy.cells:
         if cell.cell_type == "code":

@@ -1,0 +1,144 @@
+"""Marks: honest answers get theirs however the notebook was changed, and hostile ones change nothing outside."""
+
+import io
+import json
+import os
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from course.grading import marks, sandbox, worker
+from course.grading.cells import needed_cells
+from course.grading.handed_in import HandedIn, Task, code_cells, students
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork")
+TASKS = [
+    Task("06_x", "gate_parameters", "gate_parameters", "def gate_parameters(): ...", 2.0),
+    Task("06_x", "hand_weights", "three", "three = ...", 1.0),
+]
+HONEST = ["three = (0.05, 0.05, 1.0)", "checks.hand_weights(three)"]
+WRONG = "def gate_parameters(skip, gating): return 0\n"
+LIMITS = sandbox.Limits(seconds=8, memory=3 * 2**30)
+CALL = "checks.gate_parameters(gate_parameters)"
+SOLVED = "def gate_parameters(s, g):\n    h = s // 2\n    return 4 * s * h + g * h + h + h + 1"
+
+# ruff: noqa: E501 - the attacks are one line each
+HOSTILE = {
+    "endless loop": "def gate_parameters(s, g):\n    while True: pass",
+    "fork bomb": "import os\ndef gate_parameters(s, g):\n    while True:\n        try: os.fork()\n        except OSError: pass",
+    "memory": "def gate_parameters(s, g):\n    return len(b'x' * 2**36)",
+    "output": "import os\ndef gate_parameters(s, g):\n    while True: os.write(1, b'x' * 2**20)",
+    "large file": "def gate_parameters(s, g):\n    open('/tmp/f', 'wb').write(b'x' * 2**28)\n    return 0",
+    "killed parent": "import os\ndef gate_parameters(s, g):\n    os.kill(os.getppid(), 9)\n    return 0",
+    "kill all": "import os\nif __import__('sys').path: os.kill(-1, 9)\n" + WRONG,
+    "patched torch": "import torch\ntorch.allclose = lambda *a, **k: True\ntorch.equal = torch.allclose\n" + WRONG,
+    "patched judge": "from course.checks import verdict\nverdict.expect = lambda *a: None\nverdict._close = lambda *a: True\n"
+    + WRONG,
+    "patched check": "import course.checks.attention as a\na.gate_parameters.__class__.__call__ = lambda *a: None\n"
+    + WRONG,
+    "patched modules": "import sys\nsys.modules['course.checks'] = None\nsys.modules['numpy'] = None\n" + WRONG,
+    "patched builtins": "import builtins\nbuiltins.AssertionError = builtins.bool = lambda *a: True\n" + WRONG,
+    "equal to all": "class E:\n    __eq__ = lambda *a: True\n    __array__ = lambda *a, **k: 1 / 0\n"
+    "def gate_parameters(s, g): return E()",
+    "hidden exception": "def gate_parameters(s, g):\n    try: raise ValueError\n    except ValueError: return None",
+    "exit": "import os\ndef gate_parameters(s, g): os._exit(0)",
+    "success printed": "def gate_parameters(s, g):\n    print('✓ gate_parameters')\n    raise SystemExit(0)",
+    "pickle": "import numpy as np\ndef gate_parameters(s, g): return np.array([{}], dtype=object)",
+    "junk in every pipe": "import os\nfor f in range(3, 30):\n    try: os.write(f, b'A' * 100)\n    except OSError: pass\n"
+    + WRONG,
+}
+
+
+def graded(cells, name="s/06_x.ipynb", tasks=TASKS):
+    return {mark.exercise: mark for mark in marks.grade(HandedIn("s", {name: cells}, []), tasks, 3, LIMITS)}
+
+
+needs_box = pytest.mark.skipif(os.name != "posix" or not sandbox.box().closed, reason="bubblewrap does not work here")
+
+
+@needs_box
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "exit",
+        "patched judge",
+        *[pytest.param(k, marks=pytest.mark.slow) for k in HOSTILE if k not in ("exit", "patched judge")],
+    ],
+)
+def test_an_attack_earns_nothing_and_costs_the_other_exercise_nothing(kind):
+    if kind == "fork bomb" and os.getuid() == 0 and sandbox.box().user is None:
+        pytest.skip("the kernel does not count root's processes, so the machine itself would suffer")
+    found = graded(["import torch", HOSTILE[kind], CALL, *HONEST])
+    assert found["gate_parameters"].state in (marks.FAILED, marks.TIMED_OUT, marks.NO_ARRAYS), found
+    assert found["gate_parameters"].score == 0
+    assert found["hand_weights"].state == marks.PASSED, found
+
+
+@needs_box
+def test_the_host_and_the_network_are_out_of_reach(tmp_path):
+    secret = tmp_path / "other-student.ipynb"
+    secret.write_text("kept")
+    reach = f"""
+import socket, os
+def can(action):
+    try: action(); return 1
+    except OSError: return 0
+three = [can(lambda: open({str(secret)!r}).read()), can(lambda: open({marks.__file__!r}, 'a')),
+         can(lambda: socket.create_connection(('1.1.1.1', 53), 2)) + can(lambda: os.remove({str(secret)!r}))]
+"""
+    task = {"index": 0, "check": "hand_weights", "argument": "three", "notebook": "a", "seed": 1}
+    ((_, answer),) = sandbox.run({"a": [reach]}, [task], LIMITS)
+    (part,) = marks._parts(answer[1:])
+    assert answer[:1] == worker.ARRAYS
+    assert marks.plain_arrays(part)["weights"].tolist() == [0, 0, 0]
+    assert secret.read_text() == "kept"
+
+
+@needs_box
+def test_copied_split_moved_and_deleted_cells_do_not_matter():
+    first, rest = SOLVED.split("\n", 1)
+    assert first.startswith("def")
+    moved = [CALL, "def gate_parameters(): ...", CALL, "%matplotlib inline\n1 / 0", SOLVED, *HONEST[:1]]
+    found = graded(moved)
+    assert found["gate_parameters"].state == marks.NOT_ATTEMPTED or found["gate_parameters"].score == 2
+    assert found["hand_weights"].score == 1  # its call was deleted
+    assert graded([SOLVED, CALL, WRONG, CALL, *HONEST])["gate_parameters"].score == 2
+    assert rest
+
+
+def test_pickles_and_compressed_arrays_are_refused():
+    for save, arrays in ((np.savez, {"a": np.array([{}])}), (np.savez_compressed, {"a": np.zeros(10)})):
+        buffer = io.BytesIO()
+        save(buffer, **arrays)
+        content = buffer.getvalue()
+        answer = worker.ARRAYS + len(content).to_bytes(8, "little") + content
+        assert marks.verdict("hand_weights", 0, answer)[0] == marks.NO_ARRAYS
+
+
+def test_only_the_cells_that_an_answer_needs_run():
+    import ast
+
+    cells = ["import a", "x = train(a)", "def f(x):\n    return a.b(x)", "f(x)"]
+    assert needed_cells([ast.parse(cell) for cell in cells], 3, ast.parse("f", mode="eval").body) == [0, 2]
+
+
+def test_links_broken_files_and_other_kernels_are_named_and_ids_are_found(tmp_path):
+    good = nbformat.writes(new_notebook(cells=[new_code_cell("x = 1")]))
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "06.ipynb").write_text(good)
+    (tmp_path / "bert_06_x.ipynb").write_text("{broken")
+    (tmp_path / "carl_06.ipynb").symlink_to(tmp_path / "anna" / "06.ipynb")
+    (tmp_path / "dora_06.ipynb").write_text(json.dumps(["no notebook"]))
+    other = new_notebook(cells=[], metadata={"kernelspec": {"language": "R", "name": "ir", "display_name": "R"}})
+    (tmp_path / "emil_..ipynb").write_text(nbformat.writes(other))
+    found = {student.student: student for student in students(tmp_path)}
+    assert list(found) == ["anna", "bert", "carl", "dora", "emil"]
+    assert found["anna"].sources == {"anna/06.ipynb": ["x = 1"]}
+    assert all(len(found[name].unreadable) == 1 for name in ("bert", "carl", "dora", "emil"))
+    assert code_cells(tmp_path / "anna" / "06.ipynb") == ["x = 1"]
+
+
+def test_a_sentence_is_one_line_and_no_formula():
+    assert marks.plain_line("=1+1\n\x1b[31m2") == "'=1+1  [31m2"
