@@ -42,7 +42,7 @@ def handed_out(folder: Path | None) -> list[Task]:
     """The exercises of a hand-out's notebooks (its own points count), or of this repository's.
 
     Raises:
-        LabError: no notebook is there, or none holds an exercise.
+        LabError: no notebook is there, none holds an exercise, or one of them has a check that cannot be graded.
     """
     root = checkout()
     if folder is None and root is None:
@@ -59,12 +59,19 @@ def handed_out(folder: Path | None) -> list[Task]:
             if about.get("solution"):
                 stub = cell.source
                 continue
-            call = re.match(r"checks\.(\w+)\((.+)\)\s*$", cell.source, re.DOTALL) if about.get("grade") else None
-            if call and isinstance(getattr(checks, call[1], None), Check):
-                tasks.append(Task(path.stem, call[1], call[2], stub, float(about.get("points", 1))))
+            calls = check_calls(cell.source) if about.get("grade") else {}
+            for check, argument in calls.items():
+                if not isinstance(getattr(checks, check, None), Check):
+                    raise LabError(f"{path}: checks.{check} is no check of two halves, so it cannot be graded apart")
+                tasks.append(Task(path.stem, check, argument, stub, float(about.get("points", 1)) / len(calls)))
     if not tasks:
         raise LabError(f"{where}: no notebook there holds an exercise; name the folder that was handed out")
     return tasks
+
+
+def check_calls(source: str) -> dict[str, str]:
+    """What each check in a cell, `checks.name(argument)` on a line of its own, is given, as Python."""
+    return dict(re.findall(r"^checks\.(\w+)\((.+?)\)$", source.strip(), re.MULTILINE | re.DOTALL))
 
 
 def students(folder: Path) -> Iterator[HandedIn]:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import signal
 import struct
 import zipfile
@@ -80,9 +81,10 @@ def grade(student: HandedIn, tasks: list[Task], seed: int, limits: sandbox.Limit
 
 def _may_hold(task: Task, student: HandedIn, name: str) -> bool:
     """Whether a notebook names the check, or else, where none of them does, something that the check is given."""
-    if any(task.check in cell for cell in student.sources[name]):
+    called = re.compile(rf"\b{task.check}\(")
+    if any(called.search(cell) for cell in student.sources[name]):
         return True
-    if any(task.check in cell for cells in student.sources.values() for cell in cells):
+    if any(called.search(cell) for cells in student.sources.values() for cell in cells):
         return False
     return any(task.argument in cell for cell in student.sources[name])
 

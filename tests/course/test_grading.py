@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from course.grading import marks, sandbox, worker
 from course.grading.cells import needed_cells
-from course.grading.handed_in import HandedIn, Task, code_cells, students
+from course.grading.handed_in import HandedIn, Task, check_calls, code_cells, handed_out, students
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork")
 TASKS = [
@@ -98,14 +98,21 @@ three = [can(lambda: open({str(secret)!r}).read()), can(lambda: open({marks.__fi
 
 @needs_box
 def test_copied_split_moved_and_deleted_cells_do_not_matter():
-    first, rest = SOLVED.split("\n", 1)
-    assert first.startswith("def")
-    moved = [CALL, "def gate_parameters(): ...", CALL, "%matplotlib inline\n1 / 0", SOLVED, *HONEST[:1]]
-    found = graded(moved)
-    assert found["gate_parameters"].state == marks.NOT_ATTEMPTED or found["gate_parameters"].score == 2
-    assert found["hand_weights"].score == 1  # its call was deleted
-    assert graded([SOLVED, CALL, WRONG, CALL, *HONEST])["gate_parameters"].score == 2
-    assert rest
+    split = [SOLVED.replace("gate_parameters", "counted"), "import math", "gate_parameters = counted", "1 / 0", CALL]
+    assert graded(["%matplotlib inline", *split])["gate_parameters"].score == 2
+    assert graded([SOLVED, CALL, WRONG, CALL])["gate_parameters"].score == 2  # copied: the one that passes counts
+    assert graded([CALL, SOLVED])["gate_parameters"].score == 2  # moved: the answer stands below its check
+    assert graded(HONEST[:1])["hand_weights"].score == 1  # the check's call was deleted
+
+
+def test_a_cell_may_hold_several_checks_and_all_exercises_are_found():
+    source = "checks.one(first)\nchecks.two(\n    second,\n)"
+    assert check_calls(source) == {"one": "first", "two": "\n    second,\n"}
+    tasks = handed_out(None)
+    names = {task.check for task in tasks}
+    assert {"mask_runs", "decoded_mask", "hand_in", "pet_pairs", "basic_block", "resume", "gate_parameters"} <= names
+    assert len(names) == len(tasks)
+    assert all(task.points > 0 and "NotImplementedError" in task.stub for task in tasks)
 
 
 def test_pickles_and_compressed_arrays_are_refused():
