@@ -2,6 +2,8 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import cache
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,18 @@ def _dice_after(toy: Toy, values: np.ndarray) -> float:
         return float(np.concatenate([dice_of(toy.model(x)[:, 0] > 0, t) for x, t in batches_of(toy.seed, 1)]).mean())
 
 
+def _dices(seed: int) -> np.ndarray:
+    return np.array([_dice_after(Toy(seed), values) for values in _trained(seed)])
+
+
+@cache
+def _telling(seed: int) -> int:
+    """A seed of the toy, drawn from the check's, with which the last epoch is clearly not the best."""
+    return next(toy for toy in count(1000 * seed) if _dices(toy)[-1] < _dices(toy).max() - 0.02)
+
+
 def _collect_best(student: Callable, seed: int) -> Collected:
+    seed = _telling(seed)
     what, toy, asked = "train", Toy(seed), []
 
     def epoch_batches(epoch: int) -> list:
@@ -69,12 +82,13 @@ def _collect_best(student: Callable, seed: int) -> Collected:
 
 
 def _judge_best(arrays: Collected, seed: int) -> None:
+    seed = _telling(seed)
     what, kept = "train", _trained(seed)
     once = f"{what}: each epoch has batches of its own; ask for those of epoch 1, 2, ... once each"
     expect(arrays["asked"].tolist() == [*range(1, EPOCHS + 1)], once)
     otherwise = f"{what}: after {EPOCHS} epochs the network is not the one that stages 1 and 2 give"
     expect(np.allclose(arrays["last"], kept[-1], atol=1e-5), otherwise)
-    dices = np.array([_dice_after(Toy(seed), values) for values in kept])
+    dices = _dices(seed)
     swapped = np.allclose(arrays["history"][:, 0], dices, atol=1e-5)
     expect(not swapped, f"{what}: the history has (loss, Dice) of validation in this order")
     same = np.allclose(arrays["history"][:, 1], dices, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +32,8 @@ def plain(value: Any) -> str:
 def run(app: typer.Typer) -> None:
     """Run a command line; a user's mistake is one sentence on stderr and exit status 1, a warning one sentence."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a Windows console may lack the letters of a path
+        if isinstance(stream, TextIOWrapper):  # a Windows console may lack the letters of a path
+            stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
     try:
         app()

@@ -56,7 +56,7 @@ def test_the_reports_way_is_plain_and_the_labs_is_the_loops(monkeypatch):
     assert lab(model).defaults["fused"] or lab(model).defaults["foreach"]
     assert found["labkit"].precision == "bfloat16"
     seen = []
-    monkeypatch.setattr(ways, "train_step", lambda model, images, *rest: seen.append((model, images, rest[-1])))
+    monkeypatch.setattr(ways, "train_step", lambda model, images, *rest: (seen.append((model, images, rest[-1])), None))
     for way in ("reports", "labkit"):
         monkeypatch.setattr(ways, "gradient_norm", lambda model: None)
         ways.training(ways.build_model("unet", width=4, depth=2), found[way], 2, 32, CPU)()

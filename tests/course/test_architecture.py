@@ -3,12 +3,10 @@
 import itertools
 import xml.etree.ElementTree as ElementTree
 
-import nbformat
 import pytest
 import torch
 
 from course import display
-from course import page as report
 from course.figures import architecture
 from labkit import models
 from labkit.errors import LabError
@@ -96,12 +94,3 @@ def test_svg_is_small_repeatable_xml_with_its_text_as_text():
         assert channels in texts
     assert root.get("aria-label") == "A U"
     assert "style=" not in first
-
-
-def test_the_report_shows_the_svg_with_its_alt_text():
-    data = {"image/svg+xml": "<svg/>", "image/png": "AAAA"}
-    output = nbformat.v4.new_output("display_data", data, metadata={"image/svg+xml": {"alt": 'a "U"'}})
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
-    page = report.prepared(notebook).cells[0].outputs[0].data["text/html"]
-    assert 'alt="a &quot;U&quot;"' in page
-    assert "data:image/svg+xml;base64," in page
