@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from labkit.analysis import Predictor
 from labkit.data import batch_loader
 from labkit.models import NETWORKS
-from labkit.training import LOSSES, Recipe, Trainer, build_network, loop, resolve, train_step, valid_scores
+from labkit.training import LOSSES, Recipe, Trainer, build_network, resolve, train_step, valid_scores
 from labkit.training.loop import gradient_norm
 
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available")  # it says so where it would cast
@@ -90,7 +90,7 @@ def test_every_loss_stays_on_the_device(loss, tiny_pets, fake_gpu):
     assert step(Trainer(what, tiny_pets, build_network(what))).device.type == "cuda"
 
 
-def test_a_tensor_left_on_the_cpu_is_found(tiny_pets, fake_gpu, monkeypatch):
+def test_a_tensor_left_on_the_cpu_is_found(tiny_pets, fake_gpu):
     what = gpu_recipe(tiny_pets, model={"width": 4, "depth": 2})
     trainer = Trainer(what, tiny_pets, build_network(what))
     trainer.prepare.mean = torch.zeros(1, 3, 1, 1)
@@ -98,10 +98,9 @@ def test_a_tensor_left_on_the_cpu_is_found(tiny_pets, fake_gpu, monkeypatch):
         step(trainer)
 
 
-def test_float64_on_the_device_is_found(tiny_pets, fake_gpu, monkeypatch):
+def test_float64_on_the_device_is_found(tiny_pets, fake_gpu):
     what = gpu_recipe(tiny_pets, model={"width": 4, "depth": 2})
     trainer = Trainer(what, tiny_pets, build_network(what))
     trainer.loss = lambda logits, masks: logits.double().mean()
     with pytest.raises(TypeError, match="makes float64 on the GPU"):
         step(trainer)
-    assert loop.train_step is train_step
