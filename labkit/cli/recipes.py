@@ -26,7 +26,7 @@ def show_recipe(
     Every key can be set from the command line: `labkit train NAME --set KEY=VALUE`.
     """
     from labkit.training import load_recipe
-    from labkit.training.switches import FILLED_IN
+    from labkit.training.recipe import FILLED_IN
 
     recipe = load_recipe(name)
     for table in ("data", "model", "training"):

@@ -125,7 +125,7 @@ def find_rate(
 def _recipe(name: str, model: str | None, switches: list[str] | None = None) -> "Recipe":
     """The recipe of this name, with another network if one is named, and with some keys changed."""
     from labkit.training import load_recipe
-    from labkit.training.switches import parse_switches, with_values
+    from labkit.training.recipe import parse_switches, with_values
 
     recipe = load_recipe(name)
     recipe = recipe.changed(model={"name": model}) if model else recipe

@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_recall_fscore_support
 from typer.testing import CliRunner
 
+from benchmarks.sample_runs import publish
 from labkit import analysis, cli, painting
 from labkit.data import class_names, load_arrays, open_pets, read_image
 from labkit.errors import LabError
@@ -202,8 +203,6 @@ def test_twenty_thousand_names_are_checked_before_the_first_image_within_a_secon
 
 
 def test_a_published_network_is_half_precision_with_recipe_and_history(run, tiny_pets, tmp_path):
-    from labkit.training import publish
-
     publish(run, tmp_path / "small.safetensors")
     small = open_run(tmp_path / "small.safetensors")
     assert (tmp_path / "small.safetensors").stat().st_size < 0.6 * run.weights.stat().st_size

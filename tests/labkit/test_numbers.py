@@ -6,10 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.sample_runs import publish
 from labkit import analysis
 from labkit.data import color_statistics, load_arrays, open_pets
 from labkit.errors import LabError
-from labkit.training import Recipe, find_learning_rate, loop, open_run, publish, resolve, save_weights
+from labkit.training import Recipe, find_learning_rate, loop, open_run, resolve, save_weights
 from labkit.training.recipe import FIXED_SCALES
 from tests.labkit.test_cli import recipe as recipe_file  # noqa: F401 (a fixture)
 from tests.labkit.test_processes import train  # noqa: F401 (a fixture)
