@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from course import cases
+from course.figures import with_outline
 from labkit import analysis, painting
 from labkit.data import load_arrays, open_pets
 from labkit.files import home, written_whole
@@ -19,7 +20,7 @@ def main() -> None:
     probabilities, truths = cases.probabilities(predictor, pets, indices)
     images, columns = load_arrays(pets, predictor.recipe.data.image_size).images[indices], []
     for image, prediction, truth in zip(images, probabilities > 0.5, truths == 1, strict=True):
-        outlined = painting.with_outline(image, truth)
+        outlined = with_outline(image, truth)
         columns.append([outlined, painting.overlay(image, prediction), painting.error_map(image, prediction, truth)])
     sheet = Image.fromarray(painting.montage(list(zip(*columns, strict=True)), gap=3))
     with written_whole(home() / "figures" / "predictions.png", replace=True) as file:
