@@ -9,14 +9,16 @@ records/sample_runs_epochs.csv. On a machine that does other work, set OMP_NUM_T
 import argparse
 import json
 from datetime import date
+from pathlib import Path
 
 import pandas as pd
+import torch
 
 from benchmarks.timing import device_in_words
 from labkit.analysis import evaluate
 from labkit.data import Pets, open_pets
 from labkit.files import home, write_text
-from labkit.training import Recipe, Run, committed_weights, fit, open_run, publish
+from labkit.training import Recipe, Run, committed_weights, fit, open_run, save_weights
 
 FILES = {"unet": "sample", "resnet34_unet": "sample-resnet34-unet"}
 """Network -> its file in `weights/`."""
@@ -29,6 +31,13 @@ def planned(network: str, seed: int) -> Recipe:
     recipe = open_run(committed_weights(FILES["unet"])).recipe
     changes = {"model": {"name": network, "width": recipe.model.width}} if network != recipe.model.name else {}
     return recipe.changed(training={"seed": seed}, **changes)
+
+
+def publish(run: Run, path: Path) -> None:
+    """Write a run's best weights in half precision as one file that also carries recipe and history."""
+    facts = {key: run.facts[key] for key in ("epoch", "valid_dice") if key in run.facts}
+    history = run.history().round(5).to_csv(index=False, lineterminator="\n")
+    save_weights(path, run.model(), run.recipe, torch.float16, history=history, **facts)
 
 
 def finished_run(network: str, seed: int, pets: Pets) -> tuple[Run, dict[str, object]]:

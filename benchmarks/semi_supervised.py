@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 
 from benchmarks.timing import device_in_words
-from labkit.analysis import evaluate, image_difference
+from course.compare import image_difference
+from labkit.analysis import evaluate
 from labkit.data import Pets, open_pets
 from labkit.files import home, write_text
 from labkit.training import Recipe, build_network, environment, epochs, load_recipe, open_run, resolve, save_weights

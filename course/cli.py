@@ -128,7 +128,7 @@ def sweep(
         typer.echo(_readable(title, table))
     if any(row["status"] == "done" for row in rows.values()):
         from course.figures import sweep_figure
-        from labkit.cli.curves import save_figure
+        from labkit.cli.training import save_figure
 
         save_figure(sweep_figure(tables["results"]), out / "results.png")
         typer.echo(f"\ndrawn in {out / 'results.png'}")

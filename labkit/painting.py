@@ -29,16 +29,6 @@ The first 38 can be told apart; the first seven by people with color-blindness, 
 CLASS_COLORS.flags.writeable = False
 
 
-def trimap_image(trimap: np.ndarray) -> np.ndarray:
-    """A trimap `[H, W]` in colors: pet orange, background dark gray, border white."""
-    return np.array([(0, 0, 0), ORANGE, (60, 60, 60), WHITE], dtype=np.uint8)[trimap]
-
-
-def mask_image(mask: np.ndarray) -> np.ndarray:
-    """A mask `[H, W]` (class indices, or `bool`) in `CLASS_COLORS`."""
-    return CLASS_COLORS[mask.astype(np.uint8)]
-
-
 def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5, color: Sequence[int] = SKY) -> np.ndarray:
     """The image `uint8 [H, W, 3]` with the pixels of the mask `bool [H, W]` tinted.
 
@@ -59,11 +49,6 @@ def outline(mask: np.ndarray) -> np.ndarray:
     """Pixels of the mask `bool [H, W]` that have one of their four neighbors outside it."""
     padded = np.pad(mask, 1, mode="edge")
     return mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
-
-
-def with_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with the mask's outline drawn on it in white."""
-    return overlay(image, outline(mask), 1.0, WHITE)
 
 
 def error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, opacity: float = 0.65) -> np.ndarray:

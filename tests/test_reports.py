@@ -20,7 +20,7 @@ from course.experiments.plan import load_plan
 from labkit import cli
 from labkit.data import open_pets
 from labkit.training import epochs, load_recipe
-from labkit.training.switches import parse_switches, with_values
+from labkit.training.recipe import parse_switches, with_values
 from tests.conftest import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "reports.md"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from course.checks.verdict import Check, Collected, WrongAnswer, call, expect, name_mistake, numbers
+from course.compare import holm_levels
 from course.experiments.claims import parse_claim
-from labkit.analysis.compare import holm_levels
 from labkit.errors import LabError
 
 VERDICTS = ("supported", "refuted", "undecided")

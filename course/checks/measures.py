@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
+from course.calibration import calibration_counts
+from course.calibration import calibration_error as expected_error
 from course.checks.verdict import Check, Collected, call, expect, name_mistake, numbers
-from labkit.analysis.calibration import calibration_counts
-from labkit.analysis.calibration import calibration_error as expected_error
 from labkit.metrics import dice_score, overlap_counts, per_image, pooled, soft_dice
 
 # --- pooled and per image

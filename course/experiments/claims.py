@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from course.experiments.measures import MEASURES
 from course.experiments.plan import run_name
 from labkit.errors import LabError
-from labkit.training.recipe import Recipe, checked
-from labkit.training.switches import with_values
+from labkit.training.recipe import Recipe, checked, with_values
 
 FOLDER = Path(__file__).parent.parent / "claims"
 Scale = Literal["tiny", "cpu", "gpu"]

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from labkit.analysis import Predictor, error_by_distance, load_predictor, network_costs, predict_batches
+from course.cases import error_by_distance
+from labkit.analysis import Predictor, load_predictor, network_costs, predict_batches
 from labkit.data import Pets, batch_indices, batch_loader, load_arrays
 from labkit.metrics import IGNORED, dice_score, overlap_counts, pooled, predicted_mask
 from labkit.training import Epoch, Recipe, Run, build_network

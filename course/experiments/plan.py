@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.training.recipe import Recipe, load_recipe
-from labkit.training.switches import with_values
+from labkit.training.recipe import Recipe, load_recipe, with_values
 
 
 def load_plan(sweep: str | Path) -> tuple[Path, list[tuple[dict[str, Any], Recipe]]]:

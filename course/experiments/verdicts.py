@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from course.compare import Difference, Variance, holm_levels, image_difference, pooled_variance, run_difference
 from course.experiments.claim_jobs import STEPS_OF_DICE
 from course.experiments.claims import Claim, Comparison, arm_runs, load_scale
 from course.experiments.measures import measured
-from labkit.analysis.compare import Difference, Variance, holm_levels, image_difference, pooled_variance, run_difference
 from labkit.errors import LabError
 
 COLUMNS = ("id", "verdict", "measure", "first", "second", "than", "effect", "low", "high", "level", "found")

@@ -24,7 +24,7 @@ from course.figures.comparison import (
 )
 from course.figures.costs import cost_scatter, width_against_score
 from course.figures.data import pet_grid, size_and_share, warped_meshes
-from course.figures.images import ERRORS, image_grid
+from course.figures.images import ERRORS, image_grid, mask_image, trimap_image, with_outline
 from course.figures.live import LiveCurves
 from course.figures.networks import attention_maps, cost_by_scale, receptive_fields, seed_lines, signal_by_depth
 from course.figures.speed import speedrun, step_shares

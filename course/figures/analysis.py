@@ -38,7 +38,7 @@ def error_rates(table: pd.DataFrame) -> Figure:
     """Share of wrong pixels by distance to the true outline, with intervals, a line a network.
 
     Args:
-        table: columns `network, distance, rate, low, high`; distances as in `analysis.error_by_distance`.
+        table: columns `network, distance, rate, low, high`; distances as in `cases.error_by_distance`.
     """
     figure = new_figure(8.5, 3.2)
     axes = figure.subplots()
@@ -62,7 +62,7 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Share of pixels that are pet against the probability that the network gave them; below, how many pixels.
 
     Args:
-        tables: of each network, from `analysis.reliability`.
+        tables: of each network, from `calibration.reliability`.
     """
     figure = new_figure(8.5, 4.6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

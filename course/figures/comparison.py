@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy import stats
 
-from labkit.analysis.compare import Difference, Variance, mean_interval
+from course.compare import Difference, Variance, mean_interval
 from labkit.curves import BLUE, COLORS, VERMILION, new_figure
 
 GRAY = "0.6"

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from course.figures.images import image_grid
+from course.figures.images import image_grid, trimap_image
 from labkit.curves import new_figure
-from labkit.painting import BLUE, GREEN, ORANGE, SKY, VERMILION, trimap_image
+from labkit.painting import BLUE, GREEN, ORANGE, SKY, VERMILION
 
 SERIES = tuple("#{:02x}{:02x}{:02x}".format(*color) for color in (ORANGE, BLUE, GREEN, VERMILION, SKY))
 

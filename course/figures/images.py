@@ -1,4 +1,4 @@
-"""Images in a grid."""
+"""Masks as images, and images in a grid."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +7,25 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from labkit.curves import BLUE, VERMILION, new_figure
+from labkit.painting import CLASS_COLORS, ORANGE, WHITE, outline, overlay
 
 ERRORS = {"missed": BLUE, "extra": VERMILION, "true outline, where right": (1, 1, 1)}
 """What the colors of an error map mean."""
+
+
+def trimap_image(trimap: np.ndarray) -> np.ndarray:
+    """A trimap `[H, W]` in colors: pet orange, background dark gray, border white."""
+    return np.array([(0, 0, 0), ORANGE, (60, 60, 60), WHITE], dtype=np.uint8)[trimap]
+
+
+def mask_image(mask: np.ndarray) -> np.ndarray:
+    """A mask `[H, W]` (class indices, or `bool`) in `CLASS_COLORS`."""
+    return CLASS_COLORS[mask.astype(np.uint8)]
+
+
+def with_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The image with the mask's outline drawn on it in white."""
+    return overlay(image, outline(mask), 1.0, WHITE)
 
 
 def image_grid(

@@ -3,13 +3,10 @@
 import typer
 
 from labkit.cli.analysis import evaluate, predict
-from labkit.cli.curves import curves
-from labkit.cli.data import data_app
-from labkit.cli.networks import models
-from labkit.cli.recipes import recipe_app
-from labkit.cli.rle import rle_app
+from labkit.cli.data import data_app, rle_app
+from labkit.cli.models import models, recipe_app
 from labkit.cli.shell import run
-from labkit.cli.training import find_rate, train
+from labkit.cli.training import curves, find_rate, train
 
 app = typer.Typer(
     help="Image segmentation from scratch: data, training, evaluation and prediction of the course lab.",

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from labkit.data.classes import class_mask, find_classes
-from labkit.data.groups import split_by_group, split_inside_groups
 from labkit.data.images import check_sizes, in_threads, read_image
-from labkit.data.pets import DRAWN, Pets, data_root, open_pets, read_classes, read_list
+from labkit.data.lists import read_classes, read_list, split_by_group, split_inside_groups
+from labkit.data.pets import DRAWN, Pets, data_root, open_pets
 from labkit.errors import LabError
 from labkit.files import PARTIAL
 from labkit.metrics import IGNORED

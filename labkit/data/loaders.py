@@ -1,7 +1,6 @@
 """From the array file to batches that a network takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -63,30 +62,20 @@ def batch_loader(arrays: Arrays, batches: Sequence[np.ndarray], workers: int = 0
     return DataLoader(ArrayRows(arrays), sampler=batches, batch_size=None, num_workers=workers, pin_memory=pin_memory)
 
 
-@dataclass
-class RedrawCount:
-    """What `Augment.redraw` has done since the transform was made."""
-
-    images: int = 0
-    """Images that were drawn anew; an image counts once for each epoch."""
-    given_up: int = 0
-    """Of them, those whose mask was still empty after the last drawing, which is used."""
-
-
 class BatchTransform:
     """Turns a `Batch` into what a network takes: normalized images and class-index masks, on the device.
 
-    `target` is a key of `TARGETS`; mean and std are per channel, for images in [0, 1]. `redraws` counts what
-    `Augment.redraw` has done. LabError: the target is unknown, or not made from what the data hold.
+    `target` is a key of `TARGETS`; mean and std are per channel, for images in [0, 1]. LabError: the target is unknown,
+    or not made from what the data hold.
     """
 
     def __init__(self, pets: Pets, target: str, mean: Sequence[float], std: Sequence[float], device="cpu"):
         class_names(target, pets)  # refuses a target that does not fit the data
-        self.target, self.device, self.redraws = target, torch.device(device), RedrawCount()
-        self.number = len(pets.items)
+        self.target, self.device, self.number = target, torch.device(device), len(pets.items)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
-        self.species, self.class_ids = (torch.from_numpy(ids).to(self.device) for ids in (pets.species, pets.class_ids))
+        self.species = torch.tensor([pet.species for pet in pets.items], device=self.device)
+        self.class_ids = torch.tensor([pet.class_id for pet in pets.items], device=self.device)
 
     def __call__(
         self, batch: Batch, augment: Augment | None = None, seed=0, epoch=0, size=None
@@ -98,7 +87,6 @@ class BatchTransform:
         """
         raw_images = images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         raw_trimaps = trimaps = batch.trimaps.to(self.device, non_blocking=True)
-        redraw = 0 if augment is None else augment.redraw
         augmented = partial(augment_batch, augment=augment or Augment(), seed=seed, epoch=epoch, size=size)
         if augment is not None or size not in (None, images.shape[-1]):
             images, trimaps = augmented(images, trimaps, indices=batch.indices)
@@ -108,16 +96,13 @@ class BatchTransform:
             plain = partial(augment_batch, augment=Augment(), seed=0, epoch=0, size=size)
             images[still], trimaps[still] = plain(raw_images[still], raw_trimaps[still], indices=batch.indices[still])
         masks = self._masks(trimaps, batch.indices)
-        for attempt in range(1, redraw + 1):
+        for attempt in range(1, 1 + (augment.redraw if augment else 0)):
             empty = torch.nonzero(~has_foreground(masks) & ~still.to(masks.device))[:, 0]
             if len(empty) == 0:
                 break
             indices = batch.indices[empty.cpu()]
             images[empty], trimaps = augmented(raw_images[empty], raw_trimaps[empty], indices=indices, attempt=attempt)
             masks[empty] = self._masks(trimaps, indices)
-            self.redraws.images += len(empty) if attempt == 1 else 0
-            if attempt == redraw:
-                self.redraws.given_up += int((~has_foreground(masks[empty])).sum())
         return images.sub_(self.mean).div_(self.std), masks  # in place: they are this call's own
 
     def _masks(self, trimaps: Tensor, indices: Tensor) -> Tensor:

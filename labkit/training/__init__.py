@@ -23,8 +23,7 @@ from labkit.training.runs import (
     build_network,
     committed_weights,
     open_run,
-    publish,
     save_weights,
     write_json,
 )
-from labkit.training.validation import valid_scores
+from labkit.training.steps import valid_scores

@@ -23,9 +23,8 @@ from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
 from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import HISTORY, build_network, empty_network
-from labkit.training.steps import Steps, gradient_norm, image_dice, refuse_burst
+from labkit.training.steps import Steps, gradient_norm, image_dice, refuse_burst, valid_scores
 from labkit.training.teacher import TeachersMasks, half_labelled
-from labkit.training.validation import valid_scores
 
 Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
 

@@ -2,6 +2,7 @@
 
 import inspect
 import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ FIXED_SCALES = {
     "raw": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
 }
 """Mean and standard deviation, for images in [0, 1]: ImageNet's; 0..1 as it is; the pixels' own 0..255."""
+FILLED_IN = ("data.fingerprint", "data.split_fingerprint", "training.device")
 
 
 class Recipe(Table):
@@ -45,14 +47,8 @@ class Recipe(Table):
 
     def changed(self, **tables: dict[str, Any]) -> "Recipe":
         """A copy with some keys changed, checked anew: `recipe.changed(training={"epochs": 3})`."""
-        given = self.model_dump()
-        if {"normalize", "image_size", "split", "train_images"} & tables.get("data", {}).keys():
-            given["data"] |= {"mean": None, "std": None}  # they were of other pixels
-        if tables.get("model", {}).get("name", self.model.name) != self.model.name:
-            given["model"] = {}  # they were of another network
-        for table, values in tables.items():
-            given[table] |= values
-        return checked(given, "the changed recipe")
+        values = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
+        return _with_values(self, values, "the changed recipe")
 
     def resolved_classes(self, names: tuple[str, ...]) -> int:
         """Channels of the logits for a target with these classes; a `LabError` if another number is asked for."""
@@ -82,9 +78,8 @@ class Recipe(Table):
     def unlabelled_indices(self, pets: Pets) -> np.ndarray:
         """Those of the training images whose masks are not used."""
         indices, number = pets.split("train", self.data.split), len(self.train_indices(pets))
-        return indices[
-            np.sort(np.random.default_rng(0).permutation(len(indices))[number - self.data.unlabelled : number])
-        ]
+        last = np.random.default_rng(0).permutation(len(indices))[number - self.data.unlabelled : number]
+        return indices[np.sort(last)]
 
     def size_of_epoch(self, epoch: int) -> int:
         """Side of the training images in pixels in an epoch, which counts from 1."""
@@ -98,6 +93,49 @@ class Recipe(Table):
     def toml(self) -> str:
         """The recipe as TOML, every default written out."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def parse_switches(texts: Iterable[str]) -> dict[str, Any]:
+    """`KEY=VALUE` texts as values by dotted key; a value is TOML (`0.5`, `[64, 32]`, `true`), or plain text.
+
+    Raises:
+        LabError: a text is no such pair, or a key stands twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not key or not value:
+            raise LabError(f"--set {text}: write KEY=VALUE, such as data.augment.horizontal_flip=0")
+        if key in found:
+            raise LabError(f"--set: {key} stands twice")
+        try:
+            found[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = value
+    return found
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Any], origin: str) -> Recipe:
+    """A copy of a recipe with values that a user changed, by dotted key, checked anew; errors name `origin` and key."""
+    if filled := [key for key in values if key in FILLED_IN]:
+        raise LabError(f"{origin}: {filled[0]} is filled in when a training starts; leave it out")
+    return _with_values(recipe, values, origin)
+
+
+def _with_values(recipe: Recipe, values: Mapping[str, Any], origin: str) -> Recipe:
+    given = recipe.model_dump()
+    if values.get("model.name", recipe.model.name) != recipe.model.name:
+        given["model"] = {}  # another network brings its own defaults
+    if {"data.normalize", "data.image_size", "data.split", "data.train_images"} & values.keys():
+        given["data"] |= {"mean": None, "std": None}  # they were of other pixels
+    for key, value in values.items():
+        (*tables, last), table = key.split("."), given
+        for name in tables:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise LabError(f"{origin}: unknown key {key}; {name} is no table")
+        table[last] = value
+    return checked(given, origin)
 
 
 def load_recipe(recipe: str | Path) -> Recipe:

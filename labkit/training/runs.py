@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from labkit import __version__
 from labkit.errors import LabError
 from labkit.files import home, write_text, written_whole
 from labkit.models import build_model
 from labkit.training.recipe import Recipe, parse_recipe
-from labkit.training.starting import start_from
+from labkit.training.starting import refuse_not_finite, start_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class Run:
         model = empty_network(self.recipe)
         with _open_safetensors(self.weights) as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
-        _refuse_what_is_not_finite(self.weights, state)
+        refuse_not_finite(self.weights, state, "train at a lower rate")
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
@@ -108,17 +108,10 @@ def save_weights(
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
-    _refuse_what_is_not_finite(path, state)
+    refuse_not_finite(path, state, "train at a lower rate")
     metadata = {"format": "pt", "labkit": __version__, "recipe": recipe.toml()} | {k: str(v) for k, v in facts.items()}
     with written_whole(path) as file:
         file.write(save(state, metadata))
-
-
-def publish(run: Run, path: Path) -> None:
-    """Write a run's best weights in half precision as one file that also carries recipe and history."""
-    facts = {key: run.facts[key] for key in ("epoch", "valid_dice") if key in run.facts}
-    history = run.history().round(5).to_csv(index=False, lineterminator="\n")
-    save_weights(path, run.model(), run.recipe, torch.float16, history=history, **facts)
 
 
 def committed_weights(name: str) -> Path:
@@ -161,9 +154,3 @@ def _open_safetensors(weights: Path):
     except (SafetensorError, OSError) as error:
         how = "name the run folder or its best.safetensors"
         raise LabError(f"{weights}: the weights file is damaged or no safetensors file ({error}); {how}") from None
-
-
-def _refuse_what_is_not_finite(path: Path, weights: dict[str, Tensor]) -> None:
-    for name, value in weights.items():
-        if not torch.isfinite(value).all():
-            raise LabError(f"{path}: weights are not finite, first {name} ({value.dtype}); train at a lower rate")

@@ -1,5 +1,6 @@
 """Weights to start a training from: one's own, or somebody else's file."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from labkit.errors import LabError, some_of
 
 INSIDE = ("state_dict", "model_state_dict", "model")
 """Under what the weights usually stand where a file holds more than them."""
-PREFIXES = ("module.", "_orig_mod.")
+PREFIXES = re.compile(r"^((module|_orig_mod)\.)+")
 """What DistributedDataParallel and torch.compile put before every name."""
 
 
@@ -26,14 +27,13 @@ def start_from(model: nn.Module, path: str | Path) -> nn.Module:
     Raises:
         LabError: there is no such file, it holds no weights, or none of them fits the network.
     """
-    found, own = {_plain(name): value for name, value in read_weights(Path(path)).items()}, model.state_dict()
+    found, own = read_weights(Path(path)), model.state_dict()
     fitting = {name: value for name, value in found.items() if name in own and value.shape == own[name].shape}
     if not fitting:
         raise LabError(
             f"{path}: no weight fits the network: it holds {some_of([*found])}, the network {some_of([*own])}"
         )
-    if bad := [name for name, value in fitting.items() if not value.isfinite().all()]:
-        raise LabError(f"{path}: weights are not finite, first {bad[0]}; choose another file")
+    refuse_not_finite(path, fitting, "choose another file")
     model.load_state_dict(fitting, strict=False)
     left, unused = sorted(own.keys() - fitting.keys()), sorted(found.keys() - fitting.keys())
     if left or unused:
@@ -46,7 +46,7 @@ def start_from(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by name (see `start_from`)."""
+    """The tensors of a weights file by name, without `PREFIXES` (see `start_from`)."""
     if not path.is_file():
         raise LabError(f"{path}: no such weights file")
     try:
@@ -64,10 +64,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
     if not tensors:
         raise LabError(f"{path}: no weights by name are in it; save `model.state_dict()`")
-    return tensors
+    return {PREFIXES.sub("", name): value for name, value in tensors.items()}
 
 
-def _plain(name: str) -> str:
-    while name.startswith(PREFIXES):
-        name = name.partition(".")[2]
-    return name
+def refuse_not_finite(path: str | Path, weights: dict[str, Tensor], remedy: str) -> None:
+    """Raise a `LabError` if a weight is infinite or not a number."""
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise LabError(f"{path}: weights are not finite, first {name} ({value.dtype}); {remedy}")

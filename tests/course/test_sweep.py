@@ -25,8 +25,8 @@ from course.figures import sweep_figure
 from labkit.data import open_pets
 from labkit.errors import LabError
 from labkit.training import fit, load_recipe, open_run
+from labkit.training.recipe import with_values
 from labkit.training.runs import load_checkpoint
-from labkit.training.switches import with_values
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """

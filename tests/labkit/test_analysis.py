@@ -10,10 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from scipy import ndimage
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_recall_fscore_support
 from typer.testing import CliRunner
 
+from benchmarks.sample_runs import publish
 from labkit import analysis, cli, painting
 from labkit.data import class_names, load_arrays, open_pets, read_image
 from labkit.errors import LabError
@@ -59,8 +59,8 @@ def test_every_test_image_is_scored_and_every_number_is_sklearns(run, tiny_pets)
     summary, table, _ = analysis.evaluate(run, tiny_pets, device="cpu", precision="float32")
     predictor = analysis.load_predictor(run, "cpu", "float32")
     test = tiny_pets.split("test")
-    shares, truths = analysis.probabilities(predictor, tiny_pets, test)
-    masks = (shares > 0.5).astype(int)
+    batches = [(x[:, 0].sigmoid() > 0.5, m) for x, m, _ in analysis.predict_batches(predictor, tiny_pets, test)]
+    masks, truths = (torch.cat(part).numpy().astype(int) for part in zip(*batches, strict=True))
     dice = [f1_score(t.ravel(), m.ravel()) for t, m in zip(truths, masks, strict=True)]
     iou = [jaccard_score(t.ravel(), m.ravel()) for t, m in zip(truths, masks, strict=True)]
     assert table["name"].tolist() == [tiny_pets.items[p].name for p in test]
@@ -202,26 +202,7 @@ def test_twenty_thousand_names_are_checked_before_the_first_image_within_a_secon
     assert time.process_time() - began < 2
 
 
-def test_mistakes_are_counted_by_their_distance_to_the_outline(run, tiny_pets):
-    predictor = analysis.load_predictor(run, "cpu", "float32")
-    indices = tiny_pets.split("test")
-    table = analysis.error_by_distance(predictor, tiny_pets, indices, reach=4).set_index("distance")
-    shares, truths = analysis.probabilities(predictor, tiny_pets, indices)
-    wrong = (shares > 0.5) != (truths == 1)
-    # scipy's chessboard distance: 1 for the first pixel on the other side of the outline
-    outside = np.stack([ndimage.distance_transform_cdt(t == 0, metric="chessboard") for t in truths])
-    inside = np.stack([ndimage.distance_transform_cdt(t == 1, metric="chessboard") for t in truths])
-    for distance in (0, 1, 2, 3):
-        assert table.loc[distance, "pixels"] == (outside == distance + 1).sum()
-        assert table.loc[distance, "errors"] == wrong[outside == distance + 1].sum()
-        assert table.loc[-distance - 1, "pixels"] == (inside == distance + 1).sum()
-    assert table.loc[4, "pixels"] == (outside > 4).sum()
-    assert table["errors"].sum() == wrong.sum()
-
-
 def test_a_published_network_is_half_precision_with_recipe_and_history(run, tiny_pets, tmp_path):
-    from labkit.training import publish
-
     publish(run, tmp_path / "small.safetensors")
     small = open_run(tmp_path / "small.safetensors")
     assert (tmp_path / "small.safetensors").stat().st_size < 0.6 * run.weights.stat().st_size
@@ -297,37 +278,7 @@ def test_masks_of_several_classes_are_palette_images_of_their_indices(tiny_pets,
         with Image.open(tmp_path / "masks" / f"{name}.png") as image:
             assert image.mode == "P"
             np.testing.assert_array_equal(np.asarray(image), expected)
-            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), painting.mask_image(expected))
-
-
-def test_case_masks_are_class_indices_or_booleans(run, tiny_pets, tmp_path):
-    names = [tiny_pets.items[p].name for p in tiny_pets.split("test")]
-    several = trained(tiny_pets, tmp_path / "species", target="species")
-    _, predictions, truths = analysis.case_masks(analysis.load_predictor(several, "cpu", "float32"), tiny_pets, names)
-    for found, expected in zip((predictions, truths), masks_of(several, tiny_pets), strict=True):
-        assert found[0].dtype == np.uint8
-        np.testing.assert_array_equal(found, expected)
-    _, predictions, truths = analysis.case_masks(analysis.load_predictor(run, "cpu", "float32"), tiny_pets, names)
-    assert {mask.dtype for mask in (*predictions, *truths)} == {np.dtype(bool)}
-
-
-def test_ignored_pixels_stay_ignored_in_the_masks_of_cases(tiny_pets, tmp_path):
-    run = trained(tiny_pets, tmp_path / "run", target="border_ignored")
-    index = int(tiny_pets.split("test")[0])
-    images, predictions, truths = analysis.case_masks(
-        analysis.load_predictor(run, "cpu"), tiny_pets, [tiny_pets.items[index].name]
-    )
-    border = load_arrays(tiny_pets, 32).trimaps[index] == 3
-    assert predictions[0].dtype == bool
-    np.testing.assert_array_equal(truths[0] == painting.IGNORED, border)
-    gray = images[0].mean(axis=2).astype(np.uint8)[..., None]
-    assert (painting.error_map(images[0], predictions[0], truths[0])[border] == gray[border]).all()
-
-
-def test_a_network_of_several_classes_has_no_foreground_probability(tiny_pets, tmp_path):
-    run = trained(tiny_pets, tmp_path / "run", target="trimap")
-    with pytest.raises(LabError, match="3 classes"):
-        analysis.probabilities(analysis.load_predictor(run, "cpu"), tiny_pets, tiny_pets.split("test"))
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), painting.CLASS_COLORS[expected])
 
 
 def test_a_network_is_not_scored_on_data_with_other_classes(tiny_pets, own_pets, tmp_path):
@@ -340,15 +291,6 @@ def test_a_network_is_not_scored_on_data_with_other_classes(tiny_pets, own_pets,
         path.write_text("".join(f"{name} {min(int(c), 3)} {s} {b}\n" for name, c, s, b in lines))
     with pytest.raises(LabError, match="tells 5 classes apart"):
         analysis.evaluate(run, open_pets(fewer), device="cpu")
-
-
-def test_the_distance_of_mistakes_is_that_of_pet_against_background(tiny_pets, tmp_path):
-    run = trained(tiny_pets, tmp_path / "run", target="species")
-    predictor = analysis.load_predictor(run, "cpu", "float32")
-    table = analysis.error_by_distance(predictor, tiny_pets, tiny_pets.split("test"))
-    predictions, truths = masks_of(run, tiny_pets)
-    assert table["errors"].sum() == ((predictions > 0) != (truths > 0)).sum()
-    assert table["pixels"].sum() == truths.size
 
 
 def test_the_shell_prints_the_table_of_the_classes(tiny_pets, tiny_root, tmp_path):

@@ -14,7 +14,6 @@ from labkit.data import (
     Augment,
     BatchTransform,
     Pets,
-    RedrawCount,
     augment_batch,
     batch_loader,
     color,
@@ -359,16 +358,15 @@ def corners(corners_root, lab_home) -> Pets:
     return open_pets(corners_root)
 
 
-def prepared(pets, indices, redraw: int, epoch: int = 1) -> tuple[torch.Tensor, torch.Tensor, RedrawCount]:
-    """Augmented images, masks and what was counted, all in one batch."""
+def prepared(pets, indices, redraw: int, epoch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Augmented images and masks, all in one batch."""
     prepare = BatchTransform(pets, "mask", (0, 0, 0), (1, 1, 1))
     batch = next(iter(batch_loader(load_arrays(pets, 32), [np.array(indices)])))
-    images, masks = prepare(batch, CROPS.model_copy(update={"redraw": redraw}), seed=2, epoch=epoch)
-    return images, masks, prepare.redraws
+    return prepare(batch, CROPS.model_copy(update={"redraw": redraw}), seed=2, epoch=epoch)
 
 
-def by_hand(pets, index: int, redraw: int, epoch: int = 1) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """The first drawing of an image with a foreground, or the last of those allowed, and its attempt."""
+def by_hand(pets, index: int, redraw: int, epoch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first drawing of an image with a foreground, or the last of those allowed."""
     arrays = load_arrays(pets, 32)
     image = torch.from_numpy(arrays.images[[index]]).permute(0, 3, 1, 2).float() / 255
     for attempt in range(redraw + 1):
@@ -383,19 +381,16 @@ def by_hand(pets, index: int, redraw: int, epoch: int = 1) -> tuple[torch.Tensor
         )
         if (mask > 0).any():
             break
-    return found[0], mask[0], attempt
+    return found[0], mask[0]
 
 
 @pytest.mark.parametrize("redraw", [0, 1, 3, 20])
 def test_image_is_drawn_until_its_mask_shows_something(corners, redraw):
-    images, masks, counted = prepared(corners, range(10), redraw)
-    expected = [by_hand(corners, index, redraw) for index in range(10)]
-    for index, (image, mask, _) in enumerate(expected):
+    images, masks = prepared(corners, range(10), redraw)
+    for index in range(10):
+        image, mask = by_hand(corners, index, redraw)
         assert torch.allclose(images[index], image, atol=1e-5)
         assert torch.equal(masks[index], mask.long())
-    attempts = [attempt for _, _, attempt in expected]
-    empty = sum(not mask.any() for _, mask, _ in expected)
-    assert counted == RedrawCount(sum(a > 0 for a in attempts), empty if redraw else 0)
 
 
 def test_crops_of_a_corner_are_mostly_empty_without_redraw_and_hardly_with_it(corners):
@@ -404,19 +399,9 @@ def test_crops_of_a_corner_are_mostly_empty_without_redraw_and_hardly_with_it(co
     assert after == 9
 
 
-def test_empty_mask_is_given_up_after_the_bound_and_counted(corners):
+def test_empty_mask_is_given_up_after_the_bound(corners):
     empty = next(i for i, pet in enumerate(corners.items) if pet.name == "B_4")
-    _, masks, counted = prepared(corners, [empty], 7)
-    assert not masks.any()
-    assert counted == RedrawCount(images=1, given_up=1)
-
-
-def test_counts_add_up_over_batches(corners):
-    prepare = BatchTransform(corners, "mask", (0, 0, 0), (1, 1, 1))
-    augment = CROPS.model_copy(update={"redraw": 5})
-    for batch in batch_loader(load_arrays(corners, 32), [np.arange(5), np.arange(5, 10)]):
-        prepare(batch, augment, seed=2, epoch=1)
-    assert prepare.redraws == prepared(corners, range(10), 5)[2]
+    assert not prepared(corners, [empty], 7)[1].any()
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])  # nothing changes the data
@@ -424,7 +409,7 @@ def test_counts_add_up_over_batches(corners):
 def test_redrawn_image_does_not_depend_on_its_batch(corners, order, cut):
     whole = prepared(corners, range(10), 4)
     for part in (order[:cut], order[cut:]):
-        images, masks, _ = prepared(corners, part, 4)
+        images, masks = prepared(corners, part, 4)
         assert torch.allclose(images, whole[0][part], atol=1e-5)
         assert torch.equal(masks, whole[1][part])
 
@@ -445,14 +430,18 @@ def test_each_attempt_has_numbers_of_its_own():
 
 
 def test_ignored_pixels_are_no_foreground(tiny_pets):
-    """With the border ignored, a crop that shows nothing but border is drawn anew."""
+    """With the border ignored, a crop that shows nothing but border is drawn anew, and the last drawing is taken."""
     prepare = BatchTransform(tiny_pets, "border_ignored", (0, 0, 0), (1, 1, 1))
     batch = next(iter(batch_loader(load_arrays(tiny_pets, 32), [np.array([3])])))
     ring = batch._replace(trimaps=torch.where(batch.trimaps == 1, 3, batch.trimaps))
-    prepare(ring, Augment(redraw=2), seed=1, epoch=1)
-    assert prepare.redraws == RedrawCount(images=1, given_up=1)
-    prepare(batch, Augment(redraw=2), seed=1, epoch=1)
-    assert prepare.redraws.images == 1
+    images = ring.images.permute(0, 3, 1, 2).float() / 255
+    first, last = (
+        augment_batch(images, ring.trimaps, CROPS, seed=1, epoch=1, indices=batch.indices, attempt=attempt)[0]
+        for attempt in (0, 2)
+    )
+    drawn, _ = prepare(ring, CROPS.model_copy(update={"redraw": 2}), seed=1, epoch=1)
+    assert torch.allclose(drawn, last, atol=1e-5)
+    assert not torch.allclose(first, last, atol=1e-2)
 
 
 @pytest.mark.parametrize(("outside", "expected"), [("zeros", {0, 2}), ("border", {2}), ("reflection", {2})])

@@ -13,9 +13,10 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
+from benchmarks.sample_runs import publish
 from course import figures as plots
 from labkit.errors import LabError
-from labkit.training import Epoch, in_words, open_run, publish, seconds_left
+from labkit.training import Epoch, in_words, open_run, seconds_left
 from labkit.training.progress import epoch_line
 from tests.labkit.test_training import recipe, trained
 

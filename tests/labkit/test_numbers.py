@@ -2,16 +2,15 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from benchmarks.sample_runs import publish
 from labkit import analysis
-from labkit.analysis import cases
 from labkit.data import color_statistics, load_arrays, open_pets
 from labkit.errors import LabError
-from labkit.training import Recipe, find_learning_rate, loop, open_run, publish, resolve, save_weights
+from labkit.training import Recipe, find_learning_rate, loop, open_run, resolve, save_weights
 from labkit.training.recipe import FIXED_SCALES
 from tests.labkit.test_cli import recipe as recipe_file  # noqa: F401 (a fixture)
 from tests.labkit.test_processes import train  # noqa: F401 (a fixture)
@@ -205,18 +204,6 @@ def test_only_the_start_of_a_training_asks_for_imagenets_weights(no_network, tin
     analysis.evaluate(run, tiny_pets, device="cpu")
     assert [epoch.epoch for epoch in trained(what, tiny_pets, tmp_path / "run", resume=True)] == [2]
     assert no_network == ["DEFAULT"]
-
-
-# --- counts
-
-
-def test_more_pixels_than_float32_can_count(monkeypatch):
-    """2^24 + 1 is the first whole number that float32 does not have."""
-    side = 4097  # an odd number of pixels, above 2^24
-    one = (torch.ones(1, 1, side, side), torch.zeros(1, side, side, dtype=torch.long), torch.tensor([0]))
-    monkeypatch.setattr(cases, "predict_batches", lambda *_: [one])
-    table = analysis.error_by_distance(None, None, np.array([0]), reach=1)
-    assert table["pixels"].tolist() == table["errors"].tolist() == [0, 0, 0, side**2]
 
 
 @pytest.mark.parametrize("name", ["model.pth", "last.pt"])

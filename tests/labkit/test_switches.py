@@ -4,8 +4,7 @@ import pytest
 
 from labkit.errors import LabError
 from labkit.training import Recipe, load_recipe, open_run
-from labkit.training.recipe import RECIPES
-from labkit.training.switches import parse_switches, with_values
+from labkit.training.recipe import RECIPES, parse_switches, with_values
 
 
 def test_values_are_toml_and_else_plain_text():

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from benchmarks.sample_runs import publish
 from labkit.data import BatchTransform, Pets, load_arrays, open_pets
 from labkit.errors import LabError
 from labkit.files import claim_run_folder, written_whole
@@ -28,7 +29,6 @@ from labkit.training import (
     loop,
     open_run,
     parse_recipe,
-    publish,
     resolve,
     save_weights,
     valid_scores,

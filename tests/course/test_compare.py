@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from labkit.analysis.compare import (
+from course.compare import (
     Difference,
     Variance,
     holm_levels,

@@ -1,34 +1,14 @@
-"""Single images: their masks for figures, their probabilities, and where in them the mistakes lie."""
-
-from collections.abc import Iterable
+"""Single images: their probabilities, and where in them the mistakes lie."""
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from labkit.analysis.predictions import Predictor, predict_batches
-from labkit.data import Pets, load_arrays
+from labkit.analysis import Predictor, predict_batches
+from labkit.data import Pets
 from labkit.errors import LabError
 from labkit.metrics import IGNORED, dice_score, foreground_logit, overlap_counts, per_image, predicted_mask
-
-
-def case_masks(
-    predictor: Predictor, pets: Pets, names: Iterable[str], threshold: float = 0.5
-) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Images `uint8 [S, S, 3]`, predicted and true masks `[S, S]` of the named pets, in their order.
-
-    Masks are `bool` where there is one foreground, else `uint8` class indices; a truth with ignored pixels (255) is
-    always `uint8`.
-    """
-    indices = np.array([pets.indices[name] for name in names])
-    images = load_arrays(pets, predictor.recipe.data.image_size).images
-    predictions, truths = [], []
-    for logits, masks, _ in predict_batches(predictor, pets, indices):
-        several = logits.shape[1] > 2
-        predictions += list(predicted_mask(logits, threshold).cpu().numpy().astype(np.uint8 if several else bool))
-        truths += list(masks.cpu().numpy().astype(np.uint8 if several or (masks == IGNORED).any() else bool))
-    return [np.asarray(images[index]) for index in indices], predictions, truths
 
 
 def probabilities(predictor: Predictor, pets: Pets, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

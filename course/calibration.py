@@ -6,7 +6,7 @@ Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (arXiv
 import numpy as np
 import pandas as pd
 
-from labkit.analysis.compare import resampled_sums
+from course.compare import resampled_sums
 from labkit.metrics import IGNORED
 
 
