@@ -8,6 +8,7 @@ _FOUND_IN = {
     "FeatureBrowser": "course.feature_browser",
     "new_figure": "labkit.curves",
     "orthogonalized": "course.orthogonal",
+    "plant_quirks": "course.quirks",
     "read_record": "course.records",
     "say": "course.display",
     "show": "course.display",

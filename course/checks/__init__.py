@@ -13,7 +13,7 @@ from course.checks.classes import (
     uniform_loss,
 )
 from course.checks.compression import folded, int8_weights
-from course.checks.data import channel_statistics, mask_strict_or_not, rotation_matrix
+from course.checks.data import channel_statistics, mask_strict_or_not
 from course.checks.data_faults import choice_shares, move_pair, smaller_labels, split_sizes
 from course.checks.dataset_build import flip_pair, pair_to_tensors, pet_pairs
 from course.checks.encoders import encoder_choice, inception_side, separable_weights, tap_unet
@@ -23,6 +23,7 @@ from course.checks.lab_decoder import decoder_stage, repaired_cbam, whole_resnet
 from course.checks.loop import train_epoch, train_step, validate
 from course.checks.loop_runs import first_losses, resume, train
 from course.checks.measures import calibration_error, report_dices, two_means
+from course.checks.moves import rotation_matrix, training_batch
 from course.checks.networks import (
     chain_slopes,
     decoder2_weights,

@@ -1,19 +1,12 @@
-"""Checks of notebook 01: a mask from a trimap, mean and standard deviation, the matrix of a rotation."""
+"""Checks of notebook 01: a mask from a trimap, mean and standard deviation."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as v2
 
 from course.checks.verdict import Check, Collected, as_array, call, expect
-
-ANGLES = (30.0, -75.0, 10.0, 90.0)
-
 
 # --- a mask from a trimap
 
@@ -53,6 +46,10 @@ def _judge_masks(arrays: Collected, seed: int) -> None:
     expect(
         2 not in strict | loose,
         f"{what}: trimap value 2 came out as pet, but 2 is the background (1 = pet, 3 = border)",
+    )
+    expect(
+        {3} not in (strict, loose),
+        f"{what}: the border alone came out as pet, as report 003's text has it; the pet's inside is pet in both cases",
     )
     expect(
         not strict == loose == {1},
@@ -105,8 +102,8 @@ mask_strict_or_not = Check("mask_strict_or_not", "right with the border and with
 
 def _collect_statistics(student: Callable, seed: int) -> Collected:
     what, arrays = "channel_statistics", {}
-    for number, images in enumerate(_image_stacks(seed)):
-        result = call(student, images.copy(), what=what)
+    for number, (images, train) in enumerate(_image_stacks(seed)):
+        result = call(student, images.copy(), train.copy(), what=what)
         expect(result is not None, f"{what}: nothing came back; does the function end in `return ...`?")
         try:
             mean, std = result
@@ -118,23 +115,28 @@ def _collect_statistics(student: Callable, seed: int) -> Collected:
 
 
 def _judge_statistics(arrays: Collected, seed: int) -> None:
-    for number, images in enumerate(_image_stacks(seed)):
-        _judge_stack(images, arrays[f"mean {number}"], arrays[f"std {number}"])
+    for number, (images, train) in enumerate(_image_stacks(seed)):
+        _judge_stack(images, train, arrays[f"mean {number}"], arrays[f"std {number}"])
 
 
-def _image_stacks(seed: int) -> list[np.ndarray]:
-    """Small stacks of images that differ much in brightness, so that wrong formulas differ from the right one."""
+def _image_stacks(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Small stacks of images that differ much in brightness, so that wrong formulas and wrong images show; and which
+    of them are for training."""
     stacks = []
-    for count, height, width in ((6, 20, 30), (9, 24, 16)):
+    for count, height, width in ((9, 20, 30), (13, 24, 16)):
         rng = np.random.default_rng([seed, count])
-        brightness = rng.uniform(20, 190, (count, 1, 1, 3))
+        train = np.sort(rng.permutation(count)[: 2 * count // 3])
+        brightness = rng.uniform(20, 120, (count, 1, 1, 3))
+        brightness[np.setdiff1d(np.arange(count), train)] += 70
         noise = rng.uniform(0, [60, 40, 25], (count, height, width, 3))
-        stacks.append((brightness + noise).astype(np.uint8))
+        stacks.append(((brightness + noise).astype(np.uint8), train))
     return stacks
 
 
-def _judge_stack(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+def _judge_stack(images: np.ndarray, train: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
     what = "channel_statistics"
+    everything = images.astype(np.float64) / 255
+    images = images[train]
     scaled = images.astype(np.float64) / 255
     right_mean, right_std = scaled.mean((0, 1, 2)), scaled.std((0, 1, 2))
 
@@ -159,16 +161,30 @@ def _judge_stack(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
         not (near(std, right_mean) and near(mean, right_std)),
         f"{what}: mean and standard deviation are in the wrong order; the mean comes first",
     )
+    for factor in (1, 255):
+        expect(
+            not near(mean, factor * everything.mean((0, 1, 2))),
+            f"{what}: all images were taken, those of validation and test as well, as report 003 does; "
+            "`train` says which count",
+        )
+    expect(
+        not near(mean, everything[: len(train)].mean((0, 1, 2))),
+        f"{what}: the first images were taken; `train` holds indices, and they need not be the first",
+    )
     expect(near(mean, right_mean), f"{what}: the mean is not that of all pixels of a channel; over which axes is it?")
+    expect(
+        not near(std, everything.std((0, 1, 2))),
+        f"{what}: the mean is of the training images, the standard deviation still of all images",
+    )
 
     wrapped = (images * images).astype(np.float64).mean((0, 1, 2)) / 255**2 - right_mean**2
     wrong = {
         "the standard deviation is on the scale 0..255; divide the pixels by 255 first": right_std * 255,
         "that is the variance; its square root is the standard deviation": right_std**2,
         "that is the mean of the images' own standard deviations; it ignores how the images differ from each "
-        "other. All pixels of all images go into one standard deviation": scaled.std((1, 2)).mean(0),
+        "other. All pixels of all training images go into one standard deviation": scaled.std((1, 2)).mean(0),
         "that is the standard deviation over the images' means; it ignores how the pixels of one image "
-        "differ. All pixels of all images go into one standard deviation": scaled.mean((1, 2)).std(0),
+        "differ. All pixels of all training images go into one standard deviation": scaled.mean((1, 2)).std(0),
         "the same, over the images' means, divided by n - 1; all pixels go into one standard deviation": scaled.mean(
             (1, 2)
         ).std(0, ddof=1),
@@ -182,65 +198,5 @@ def _judge_stack(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
 
 
 channel_statistics = Check(
-    "channel_statistics", "per channel, over all pixels of all images", _collect_statistics, _judge_statistics
-)
-
-# --- the matrix of a rotation
-
-
-def _collect_rotations(student: Callable, seed: int) -> Collected:
-    what, found = "rotation_matrix", {}
-    for number, degrees in enumerate(ANGLES):
-        matrix = as_array(call(student, degrees, what=what), what)
-        matrix = matrix[0] if matrix.shape == (1, 2, 3) else matrix
-        expect(matrix.shape == (2, 3), f"{what}: a 2x3 matrix is expected, found the shape {matrix.shape}")
-        found[str(number)] = matrix.astype(np.float64)
-    return found
-
-
-def _judge_rotations(arrays: Collected, seed: int) -> None:
-    what, found = "rotation_matrix", list(arrays.values())
-    radians = [math.radians(degrees) for degrees in ANGLES]
-
-    def all_near(angles: tuple[float, ...] | list[float], sign: int) -> bool:
-        return all(np.allclose(m[:, :2], _turn(sign * a), atol=1e-4) for m, a in zip(found, angles, strict=True))
-
-    expect(
-        not all_near(ANGLES, 1) and not all_near(ANGLES, -1),
-        f"{what}: the degrees were taken as radians; cos and sin want radians, degrees * pi / 180",
-    )
-    expect(
-        not all_near(radians, -1),
-        f"{what}: the image turns the other way, counter-clockwise. That is the forward matrix, from the source "
-        "to the result; the grid needs its inverse, from a pixel of the result to its source",
-    )
-    expect(
-        all(np.linalg.det(m[:, :2]) > 0 for m in found),
-        f"{what}: the image comes out mirrored: x and y are swapped in the rows or in the columns. Row 0 gives "
-        "the source's x, row 1 its y, and the columns are x, y, 1",
-    )
-    expect(
-        all(np.allclose(m[:, 2], 0, atol=1e-4) for m in found),
-        f"{what}: the last column shifts the image; the center is (0, 0) in these coordinates and must stay there",
-    )
-    expect(
-        all_near(radians, 1),
-        f"{what}: the matrix for {ANGLES[0]:g} degrees does not turn by them; check where it maps the corners",
-    )
-    image = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(1))
-    for degrees, matrix in zip(ANGLES, found, strict=True):
-        grid = F.affine_grid(torch.from_numpy(matrix).float()[None], [1, 3, 33, 33], align_corners=False)
-        turned = F.grid_sample(image, grid, align_corners=False)
-        oracle = v2.affine(image, degrees, [0, 0], 1.0, [0.0, 0.0], InterpolationMode.BILINEAR)
-        expect((turned - oracle).abs().max() < 1e-3, f"{what}: not what torchvision gives for {degrees:g} degrees")
-
-
-def _turn(radians: float) -> np.ndarray:
-    """From result to source, y down, for an image that turns clockwise."""
-    cos, sin = math.cos(radians), math.sin(radians)
-    return np.array([[cos, sin], [-sin, cos]])
-
-
-rotation_matrix = Check(
-    "rotation_matrix", "the same image as torchvision's affine", _collect_rotations, _judge_rotations
+    "channel_statistics", "per channel, over all pixels of the training images", _collect_statistics, _judge_statistics
 )

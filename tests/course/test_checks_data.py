@@ -44,7 +44,8 @@ def test_right_masks_pass(answer, capsys):
         (lambda t, b: 255 * mask_vectorised(t, b), "255 means ignored"),
         (lambda t, b: t, "class indices"),
         (lambda t, b: mask_vectorised(t, b)[None], "the size of the trimap"),
-        (lambda t, b: t == 3, r"trimap values \[3\] came out as pet"),
+        (lambda t, b: t == 3, "border alone came out as pet"),
+        (lambda t, b: t == 3 if b else t == 1, "border alone came out as pet"),
         (lambda t, b: None, "nothing came back"),
         (lambda t: t, "TypeError"),
         (lambda t, b: mask_vectorised(t, b) * (torch.arange(t.shape[1]) > 0), "some pixels"),
@@ -58,28 +59,28 @@ def test_wrong_masks_are_named(answer, named):
 # --- mean and standard deviation
 
 
-def statistics_numpy(images):
-    scaled = images / 255
+def statistics_numpy(images, train):
+    scaled = images[train] / 255
     return scaled.mean((0, 1, 2)), scaled.std((0, 1, 2))
 
 
-def statistics_unbiased_tensor(images):
-    pixels = torch.from_numpy(images).float().view(-1, 3) / 255
+def statistics_unbiased_tensor(images, train):
+    pixels = torch.from_numpy(images)[torch.from_numpy(train)].float().view(-1, 3) / 255
     return pixels.mean(0), pixels.std(0)
 
 
-def statistics_loop(images):
+def statistics_loop(images, train):
     mean, std = [], []
     for channel in range(3):
-        values = [int(v) / 255 for v in images[..., channel].ravel()]
+        values = [int(v) / 255 for i in train for v in images[i, ..., channel].ravel()]
         middle = sum(values) / len(values)
         mean.append(middle)
         std.append(math.sqrt(sum((v - middle) ** 2 for v in values) / len(values)))
     return mean, std
 
 
-def statistics_two_moments(images):
-    scaled = images.astype(np.float32) / 255
+def statistics_two_moments(images, train):
+    scaled = images[train].astype(np.float32) / 255
     mean = scaled.mean((0, 1, 2))
     return mean, np.sqrt((scaled**2).mean((0, 1, 2)) - mean**2)
 
@@ -88,40 +89,52 @@ def statistics_two_moments(images):
     "answer", [statistics_numpy, statistics_unbiased_tensor, statistics_loop, statistics_two_moments]
 )
 def test_right_statistics_pass(answer, capsys):
-    checks.channel_statistics(answer)
+    for seed in (0, 5):
+        checks.channel_statistics(answer, seed)
     assert capsys.readouterr().out.startswith("✓ channel_statistics")
 
 
 def with_std(std):
-    return lambda images: ((images / 255).mean((0, 1, 2)), std(images / 255))
+    return lambda images, train: ((images[train] / 255).mean((0, 1, 2)), std(images[train] / 255))
+
+
+def of_training(wrong):
+    return lambda images, train: wrong(images[train])
+
+
+def squares_in_uint8(x):
+    mean = (x / 255).mean((0, 1, 2))
+    return mean, np.sqrt(abs((x * x).mean((0, 1, 2)) / 255**2 - mean**2))
 
 
 @pytest.mark.parametrize(
     ("answer", "named"),
     [
+        (lambda x, t: statistics_numpy(x, np.arange(len(x))), "validation and test as well"),
+        (lambda x, t: (x.mean((0, 1, 2)), x.std((0, 1, 2))), "validation and test as well"),
+        (lambda x, t: statistics_numpy(x, np.arange(len(t))), "need not be the first"),
+        (lambda x, t: (statistics_numpy(x, t)[0], (x / 255).std((0, 1, 2))), "still of all images"),
         (with_std(lambda x: x.std((1, 2)).mean(0)), "images' own standard deviations"),
         (with_std(lambda x: x.mean((1, 2)).std(0)), "over the images' means"),
         (with_std(lambda x: x.mean((1, 2)).std(0, ddof=1)), "over the images' means"),
         (with_std(lambda x: x.var((0, 1, 2))), "variance"),
         (with_std(lambda x: 255 * x.std((0, 1, 2))), r"0\.\.255"),
-        (lambda x: (x.mean((0, 1, 2)), x.std((0, 1, 2))), r"0\.\.255"),
-        (lambda x: statistics_numpy(x)[::-1], "wrong order"),
-        (lambda x: ((x / 255).mean(), (x / 255).std()), "single number"),
-        (lambda x: ((x / 255).mean((1, 2, 3)), (x / 255).std((1, 2, 3))), "last axis"),
-        (
-            lambda x: (m := (x / 255).mean((0, 1, 2)), np.sqrt(abs((x * x).mean((0, 1, 2)) / 255**2 - m**2))),
-            "uint8",
-        ),
-        (lambda x: (x / 255).mean((0, 1, 2))[:2], "mean is a single number"),
-        (lambda x: None, "nothing came back"),
-        (lambda x: 0.5, "two arrays"),
-        (lambda x: (statistics_numpy(x)[0] + 0.01, statistics_numpy(x)[1]), "over which axes is it"),
-        (lambda x: (statistics_numpy(x)[0], statistics_numpy(x)[1] + 0.01), "over which pixels is it"),
+        (of_training(lambda x: (x.mean((0, 1, 2)), x.std((0, 1, 2)))), r"0\.\.255"),
+        (lambda x, t: statistics_numpy(x, t)[::-1], "wrong order"),
+        (of_training(lambda x: ((x / 255).mean(), (x / 255).std())), "single number"),
+        (of_training(lambda x: ((x / 255).mean((1, 2, 3)), (x / 255).std((1, 2, 3)))), "last axis"),
+        (of_training(squares_in_uint8), "uint8"),
+        (of_training(lambda x: (x / 255).mean((0, 1, 2))[:2]), "mean is a single number"),
+        (lambda x, t: None, "nothing came back"),
+        (lambda x, t: 0.5, "two arrays"),
+        (lambda x, t: (statistics_numpy(x, t)[0] + 0.01, statistics_numpy(x, t)[1]), "over which axes is it"),
+        (lambda x, t: (statistics_numpy(x, t)[0], statistics_numpy(x, t)[1] + 0.01), "over which pixels is it"),
     ],
 )
 def test_wrong_statistics_are_named(answer, named):
-    with pytest.raises(WrongAnswer, match=named):
-        checks.channel_statistics(answer)
+    for seed in (0, 5):
+        with pytest.raises(WrongAnswer, match=named):
+            checks.channel_statistics(answer, seed)
 
 
 # --- the matrix of a rotation

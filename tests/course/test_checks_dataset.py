@@ -352,3 +352,96 @@ def test_wrong_datasets_are_named(answer, named):
 def open_raw(self, name):
     trimap = self.root / "annotations" / "trimaps" / f"{name}.png"
     return Image.open(self.root / "images" / f"{name}.jpg"), Image.open(trimap)
+
+
+# --- a batch
+
+
+def shape(values):
+    return values[:, None, None]
+
+
+def batch_where(images, masks, mean, std):
+    flip = torch.rand(len(images)) < 0.5
+    images = torch.where(flip[:, None, None, None], images.flip(-1), images)
+    masks = torch.where(flip[:, None, None], masks.flip(-1), masks)
+    return (images.float() / 255 - shape(mean)) / shape(std), masks
+
+
+def batch_loop(images, masks, mean, std):
+    images = v2.functional.normalize(images / 255, mean.tolist(), std.tolist())
+    pairs = [(x.flip(-1), y.flip(-1)) if torch.randint(2, ()) else (x, y) for x, y in zip(images, masks, strict=True)]
+    return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+
+
+def batch_by_torchvision(images, masks, mean, std):
+    flip = v2.RandomHorizontalFlip(0.5)
+    pairs = [flip(tv_tensors.Image(x), tv_tensors.Mask(y)) for x, y in zip(images, masks, strict=True)]
+    finish = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean.tolist(), std.tolist())])
+    return finish(torch.stack([x for x, _ in pairs])), torch.stack([y for _, y in pairs])
+
+
+def batch_in_place(images, masks, mean, std):
+    chosen = torch.randperm(len(images))[: torch.distributions.Binomial(len(images), 0.5).sample().int()]
+    images[chosen], masks[chosen] = images[chosen].flip(3), masks[chosen].flip(2)
+    return ((images.double() - 255 * shape(mean)) / (255 * shape(std))).float(), masks
+
+
+@pytest.mark.parametrize("answer", [batch_where, batch_loop, batch_by_torchvision, batch_in_place])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_right_batches_pass(answer, seed):
+    checks.training_batch(answer, seed)
+
+
+def all_or_none(images, masks, mean, std):
+    images = (images / 255 - shape(mean)) / shape(std)
+    return (images.flip(-1), masks.flip(-1)) if torch.rand(()) < 0.5 else (images, masks)
+
+
+def with_images(change):
+    """A batch whose images are right in their draws and wrong in their numbers."""
+
+    def answer(images, masks, mean, std):
+        zero, one = torch.zeros(3), torch.ones(3)
+        flipped, masks = batch_where(images, masks, zero, one)
+        return change(flipped, shape(mean), shape(std)), masks
+
+    return answer
+
+
+def fixed_draw(images, masks, mean, std):
+    torch.manual_seed(1)
+    return batch_where(images, masks, mean, std)
+
+
+def rarely(images, masks, mean, std):
+    flip = torch.rand(len(images)) < 0.1
+    images = torch.where(flip[:, None, None, None], images.flip(-1), images)
+    masks = torch.where(flip[:, None, None], masks.flip(-1), masks)
+    return (images / 255 - shape(mean)) / shape(std), masks
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (all_or_none, "all or none"),
+        (with_images(lambda x, m, s: x * 255), r"scale 0\.\.255"),
+        (with_images(lambda x, m, s: (x * 255 - m) / s), "divide by 255 before"),
+        (with_images(lambda x, m, s: x), "not normalized"),
+        (with_images(lambda x, m, s: x - m), "nothing is divided"),
+        (with_images(lambda x, m, s: x / s - m), "first subtract"),
+        (lambda x, y, m, s: (batch_where(x, y, m, s)[0], y), "its mask is not"),
+        (lambda x, y, m, s: (batch_where(x, y, m, s)[0], batch_where(x, y, m, s)[1]), "its mask is not"),
+        (lambda x, y, m, s: ((x / 255 - shape(m)) / shape(s), y), "no image was mirrored"),
+        (lambda x, y, m, s: (((x / 255 - shape(m)) / shape(s)).flip(-1), y.flip(-1)), "every image is mirrored"),
+        (lambda x, y, m, s: (((x / 255 - shape(m)) / shape(s)).flip(-2), y.flip(-2)), "left to right"),
+        (fixed_draw, "every call mirrors the same"),
+        (rarely, "one half shall be"),
+        (lambda x, y, m, s: batch_where(x, y, m, s)[0], "return the images and the masks"),
+        (lambda x, y, m, s: (x[0], y), "the images come back as"),
+        (lambda x, y, m, s: None, "found NoneType"),
+        (lambda x, y: (x, y), "TypeError"),
+    ],
+)
+def test_wrong_batches_are_named(answer, named):
+    refused(checks.training_batch, answer, named)
