@@ -8,10 +8,11 @@ trainings that could have been made, and of the images that could have been phot
     seeds:   variance of a run's mean score * (1 / seeds of A + 1 / seeds of B)
 
 of which the rest, that is in both, is subtracted once. Images are paired, which removes what makes an image hard for
-both. The seeds' variance is pooled over many arms, which is what makes three seeds of one worth something.
+both. The seeds' variance is pooled over many arms, which is what makes three seeds of one worth something, unless the
+arms are seen to have different ones: then each arm's own is taken, which costs degrees of freedom.
 
 Source: Searle, Casella, McCulloch, "Variance Components", Wiley 1992, chapter 4; degrees of freedom after
-Satterthwaite, Biometrics Bulletin 2 (1946).
+Satterthwaite, Biometrics Bulletin 2 (1946); arms of unequal variance after Welch, Biometrika 34 (1947).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -76,12 +77,39 @@ def pooled_variance(arms: Iterable[Sequence[float]]) -> Variance:
     return Variance(sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / freedom, freedom)
 
 
-def image_difference(first: np.ndarray, second: np.ndarray, seeds: Variance | None = None) -> Difference:
+def one_spread(arms: Iterable[Sequence[float]], alpha: float = 0.01) -> bool:
+    """Whether the arms may share one variance: Bartlett's test of their runs' scores does not refuse it.
+
+    Arms of one run, or of runs that are all equal, are left out; with fewer than two others nothing speaks against it.
+    The level is strict, because pooling is the rule and the test tells more, the more arms there are.
+    """
+    groups = [arm for arm in arms if len(arm) > 1 and np.ptp(arm) > 0]
+    return len(groups) < 2 or bool(stats.bartlett(*groups).pvalue >= alpha)
+
+
+def seeds_part(arms: Sequence[Sequence[float]], seeds: Variance, own: bool) -> Variance:
+    """The seeds' variance of a difference of arms (or of one arm's mean), from the scores of each arm's runs.
+
+    `own`: each arm has its own variance, after Welch; an arm that shows none takes `seeds`, which all arms have if not.
+    """
+    runs = np.array([1 / len(arm) for arm in arms])
+    if not own:
+        return Variance(float(seeds.value * runs.sum()), seeds.freedom)
+    each = [Variance(np.var(arm, ddof=1), len(arm) - 1) if len(arm) > 1 and np.ptp(arm) > 0 else seeds for arm in arms]
+    parts = np.array([part.value for part in each]) * runs
+    freedom = parts.sum() ** 2 / sum(part**2 / one.freedom for part, one in zip(parts, each, strict=True) if part > 0)
+    return Variance(float(parts.sum()), float(freedom))
+
+
+def image_difference(
+    first: np.ndarray, second: np.ndarray, seeds: Variance | None = None, own: bool = False
+) -> Difference:
     """The mean difference of two arms' scores of the same images.
 
     Args:
         first, second: `[seeds, images]`, in one order of the images; the numbers of seeds may differ.
         seeds: the variance of a run's mean score (`pooled_variance`); None takes these two arms' own.
+        own: the arms differ in it (see `seeds_part`).
 
     Raises:
         LabError: the arms have other images; without `seeds`, neither arm has two runs.
@@ -89,13 +117,14 @@ def image_difference(first: np.ndarray, second: np.ndarray, seeds: Variance | No
     first, second = np.atleast_2d(first).astype(float), np.atleast_2d(second).astype(float)
     if first.shape[1] != second.shape[1] or first.shape[1] < 2:
         raise LabError(f"images: {first.shape[1]} and {second.shape[1]}; both arms need the same images, two at least")
+    scores = (first.mean(1), second.mean(1))
     if seeds is None:
-        seeds = pooled_variance([first.mean(1), second.mean(1)])
+        seeds = pooled_variance(scores)
     number, runs = first.shape[1], 1 / len(first) + 1 / len(second)
     differences = first.mean(0) - second.mean(0)
     rest = pooled_rest([first, second]) * runs / number  # is in the images' part and in the seeds'
     images = max(0.0, differences.var(ddof=1) / number - rest)
-    return Difference(differences.mean(), Variance(images, number - 1), Variance(seeds.value * runs, seeds.freedom))
+    return Difference(differences.mean(), Variance(images, number - 1), seeds_part(scores, seeds, own))
 
 
 def pooled_rest(arms: Iterable[np.ndarray]) -> float:
@@ -108,11 +137,13 @@ def pooled_rest(arms: Iterable[np.ndarray]) -> float:
     return squares / freedom if freedom else 0.0
 
 
-def run_difference(first: Sequence[float], second: Sequence[float] | None, seeds: Variance) -> Difference:
+def run_difference(
+    first: Sequence[float], second: Sequence[float] | None, seeds: Variance, own: bool = False
+) -> Difference:
     """The difference of two arms in a number that each run has once; `second` None: `first` itself."""
-    runs = 1 / len(first) + (1 / len(second) if second is not None else 0)
+    arms = [first] if second is None else [first, second]
     effect = np.mean(first) - (np.mean(second) if second is not None else 0)
-    return Difference(float(effect), Variance(0.0, np.inf), Variance(seeds.value * runs, seeds.freedom))
+    return Difference(float(effect), Variance(0.0, np.inf), seeds_part(arms, seeds, own))
 
 
 def holm_levels(p_values: Sequence[float], alpha: float = 0.05) -> list[tuple[float, bool]]:

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from course.compare import Difference, Variance, holm_levels, image_difference, pooled_variance, run_difference
+from course.compare import (
+    Difference,
+    Variance,
+    holm_levels,
+    image_difference,
+    one_spread,
+    pooled_variance,
+    run_difference,
+)
 from course.experiments.claim_jobs import STEPS_OF_DICE
 from course.experiments.claims import Claim, Comparison, arm_runs, load_scale
 from course.experiments.measures import measured
@@ -53,11 +61,15 @@ class ClaimRecords:
         """A measure of each run."""
         return np.array([measured(measure, self.rows.loc[run], self.epochs[run], level) for run in runs])
 
-    def seed_variance(self, measure: str, level: float | None = None) -> Variance:
-        """The variance of a measure between runs that differ in their seed alone, pooled over all arms of the scale."""
+    def arms(self, measure: str, level: float | None = None) -> list[np.ndarray]:
+        """A measure of the runs of each arm of the scale that has several, which differ in their seed alone."""
         several = self.rows[self.rows.groupby("changes")["run"].transform("count") > 1]
         groups = [self.values(measure, group["run"], level) for _, group in several.groupby("changes")]
-        return pooled_variance(group[np.isfinite(group)] for group in groups)
+        return [group[np.isfinite(group)] for group in groups]
+
+    def seed_variance(self, measure: str, level: float | None = None) -> Variance:
+        """The variance of a measure between runs that differ in their seed alone, pooled over all arms of the scale."""
+        return pooled_variance(self.arms(measure, level))
 
     def difference(self, comparison: Comparison, claim: Claim) -> tuple[Difference, float, float] | None:
         """Of a comparison: the difference and both means (the second NaN where there is none); None: not yet run."""
@@ -65,13 +77,16 @@ class ClaimRecords:
         if any(runs is None for runs in arms):
             return None
         level = claim.level.get(self.scale)
-        variance = self.seed_variance(comparison.measure, level)
+        variance, own = (
+            self.seed_variance(comparison.measure, level),
+            not one_spread(self.arms(comparison.measure, level)),
+        )
         if comparison.measure == "dice":
             first, second = (np.stack([self.dice[run] for run in runs]) for runs in arms)
-            return image_difference(first, second, variance), first.mean(), second.mean()
+            return image_difference(first, second, variance, own), first.mean(), second.mean()
         first, *others = (self.values(comparison.measure, runs, level) for runs in arms)
         second = others[0] if others else None
-        return run_difference(first, second, variance), first.mean(), np.nan if second is None else second.mean()
+        return run_difference(first, second, variance, own), first.mean(), np.nan if second is None else second.mean()
 
 
 def judge(claim: Claim, records: ClaimRecords) -> list[dict[str, Any]]:
