@@ -74,8 +74,7 @@ class BatchTransform:
         self.target, self.device, self.number = target, torch.device(device), len(pets.items)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
-        self.species = torch.tensor([pet.species for pet in pets.items], device=self.device)
-        self.class_ids = torch.tensor([pet.class_id for pet in pets.items], device=self.device)
+        self.species, self.class_ids = (torch.from_numpy(ids).to(self.device) for ids in (pets.species, pets.class_ids))
 
     def __call__(
         self, batch: Batch, augment: Augment | None = None, seed=0, epoch=0, size=None

@@ -51,6 +51,16 @@ class Pets:
         return read_classes(path) if path.is_file() else ()
 
     @cached_property
+    def species(self) -> np.ndarray:
+        """Species of every item, `int64 [N]`: 1 = cat, 2 = dog."""
+        return np.array([pet.species for pet in self.items], dtype=np.int64)
+
+    @cached_property
+    def class_ids(self) -> np.ndarray:
+        """Breed of every item, `int64 [N]`, from 1."""
+        return np.array([pet.class_id for pet in self.items], dtype=np.int64)
+
+    @cached_property
     def fingerprint(self) -> str:
         """A digest of all names and file sizes: the same on every machine that holds the same files."""
         files = [f"{name} {image.st_size} {trimap.st_size}" for name, image, trimap in self.files()]

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 from torch.optim.lr_scheduler import LRScheduler
@@ -124,8 +125,6 @@ class RunInProgress:
 
     def write_history(self) -> None:
         """Write `history.csv`, as the checkpoint has it."""
-        import pandas as pd  # half a second that a training without a folder need not wait for
-
         table = pd.DataFrame(self.history, columns=HISTORY)
         write_text(self.path / "history.csv", table.to_csv(index=False, lineterminator="\n"))
 

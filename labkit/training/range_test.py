@@ -6,6 +6,7 @@ from itertools import count, islice
 from statistics import fmean
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -85,8 +86,6 @@ def _batches_of_steps(trainer: Trainer) -> Iterator[tuple[int, list[np.ndarray]]
 
 def running_mean(values: list[float]) -> np.ndarray:
     """Mean of all values up to each, the older ones weighing less by `DECAY` a step, `float64 [N]`."""
-    import pandas as pd  # half a second that training need not wait for
-
     return pd.Series(values).ewm(alpha=1 - DECAY).mean().to_numpy()
 
 
