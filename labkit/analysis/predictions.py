@@ -120,8 +120,7 @@ def predict_files(
         failed: where it is given, a file that is no image adds its sentence, and the others go on.
 
     Raises:
-        LabError: a file is missing or no image; a mask would replace an image, another mask, or a file that labkit has
-            not written.
+        LabError: a file is missing or no image; a mask would replace an image, another mask, or a file of the user's.
     """
     files = image_files(images)
     check_targets([Path(out) / f"{path.stem}.png" for path in files] if out else (), files)
@@ -171,8 +170,7 @@ def predict_split(
         progress: wraps the images, such as `tqdm`.
 
     Raises:
-        LabError: at once, and nothing is written: there is no such split, the data have other classes, or a file that
-            labkit has not written would be replaced.
+        LabError: at once: there is no such split, the data have other classes, a file of the user's would be replaced.
     """
     family, _, part = split.rpartition("/")
     indices, classes = pets.split(part, family or predictor.recipe.data.split), len(predictor.class_names(pets))

@@ -24,9 +24,7 @@ def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: 
     below their number, it is the index of its name, however thin.
 
     `mask_values`, the values of the classes in their order, overrule all of that; every other value is then ignored.
-
-    Raises:
-        LabError: a mask cannot be read, a value cannot be told to be a class, or classes and names differ in number.
+    LabError: a mask cannot be read, a value cannot be told to be a class, or classes and names differ in number.
     """
     counts, colors = map(np.array, zip(*in_threads(_count, paths), strict=True))
     held, (pixels, edge, squares) = counts[:, 0] > 0, counts.sum(0)

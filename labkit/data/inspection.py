@@ -41,8 +41,7 @@ def color_statistics(arrays: Arrays, indices: np.ndarray) -> ColorStatistics:
 def pet_table(pets: Pets, arrays: Arrays | None = None) -> pd.DataFrame:
     """One row an image: `name, breed, species, height, width`; with arrays also what its trimap holds.
 
-    Those columns are the shares of the pixels `pet`, `background` and `border` (in data with classes of their own
-    `share of <class>`), and whether the mask is `empty`.
+    That is the shares of `pet`, `background` and `border` (or `share of <class>`), and whether the mask is `empty`.
     """
     rows = []
     for index, pet in enumerate(pets.items):

@@ -133,11 +133,7 @@ class Pets:
         return ["official", *sorted(path.name for path in splits.glob("*") if path.is_dir())]
 
     def parts(self, family: str = "official") -> dict[str, list[str]]:
-        """The names in each part of a split (see `split`), whether there is an image or not; `val.txt` is `valid`.
-
-        Raises:
-            LabError: there is no such family, a list of the official split is missing, or a file is no part's list.
-        """
+        """The names in each part of a split (see `split`), whether there is an image or not; `val.txt` is `valid`."""
         if family not in self.families():
             raise LabError(f"{self.folder}: no split {family!r}; there are {', '.join(self.families())}")
         if family == "official":

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 
 class RunInProgress:
-    """What a training has kept so far, and where it keeps more.
-
-    Args:
-        path: the run folder; None keeps nothing.
-        trainer: whose state is kept.
-    """
+    """What a training has kept so far in its run folder `path`, and where it keeps more; None keeps nothing."""
 
     def __init__(self, path: Path | None, trainer: "Trainer"):
         self.path, self.trainer, self.recipe = path, trainer, trainer.recipe
@@ -129,7 +124,7 @@ class RunInProgress:
         write_text(self.path / "history.csv", table.to_csv(index=False, lineterminator="\n"))
 
     def close(self) -> None:
-        """End what is open."""
+        """Close TensorBoard's file."""
         if self.board:
             self.board.writer.close()
 

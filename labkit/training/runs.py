@@ -98,10 +98,7 @@ def open_run(path: str | Path) -> Run:
 def save_weights(
     path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype = torch.float32, **facts: Any
 ) -> None:
-    """Write weights as safetensors, whole or not at all, with the recipe and other facts in the metadata.
-
-    They become `dtype`; a `LabError` if they are then not finite.
-    """
+    """Write weights as safetensors with recipe and facts in the metadata; a `LabError` where they are not finite."""
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
     refuse_not_finite(path, state, "train at a lower rate")
