@@ -15,7 +15,8 @@ from torch.optim import Adam
 from benchmarks.timing import Side
 from benchmarks.ways import Way, inference, labs_optimizer, network, random_images, training, ways
 from labkit.models import CBAM, DoubleConv, UNet
-from labkit.training import LOSSES, autocast, keep_freed_memory
+from labkit.training import LOSSES, autocast
+from labkit.training.hardware import keep_freed_memory
 
 
 class NotHere(Exception):

@@ -57,11 +57,7 @@ def rate_sweep(sweep: RateSweep) -> Figure:
 
 
 def run_curves(runs: Sequence[Run]) -> Figure:
-    """Losses, validation Dice and learning rate of several runs together, a color a run; the highest Dice has a dot.
-
-    Raises:
-        LabError: a run has no history, or there are more runs than can be told apart.
-    """
+    """Losses, validation Dice and learning rate of several runs together, a color a run; the highest Dice has a dot."""
     if len(runs) > len(RUN_STYLES):
         raise LabError(f"{len(runs)} runs cannot be told apart; draw {len(RUN_STYLES)} at most")
     names = [run.name for run in runs]

@@ -1,7 +1,6 @@
 """Where labkit keeps its files, and how it writes them: whole or not at all, and never over a file of the user's.
 
-labkit replaces or deletes only files that it wrote: they lie in a run folder, which carries `RUN_MARK`, or their name
-and checksum stand in `LEDGER` beside them.
+Its own are those in a run folder, which carries `RUN_MARK`, and those whose name and checksum stand in a `LEDGER`.
 """
 
 import errno
@@ -28,8 +27,7 @@ RUN_LOCK = ".labkit-lock"
 RUN_FILES = ("recipe.toml", "environment.json", "history.csv", "steps.csv", "result.json")
 RUN_FILES += ("best.safetensors", "last.pt", "curves.png")
 EVALUATION_FILES = ("summary.json", "images.csv", "classes.csv", "confusion.csv")
-PARTIAL = ".labkit-partial-"
-"""Begins the names of temporary files, which a killed process may leave behind."""
+PARTIAL = ".labkit-partial-"  # begins the names of temporary files, which a killed process may leave behind
 
 
 def checkout() -> Path | None:
@@ -105,10 +103,8 @@ def written_whole(path: str | Path, mode: str = "wb", replace: bool = False) -> 
     """Open a file (`wb` or `w`) that appears under `path` only when it is complete and on disk; its folder is made.
 
     A temporary file in the same folder is written, flushed to disk, noted in the folder's ledger, and renamed on
-    leaving the block. After an exception the old file is untouched. `replace` replaces it whoever wrote it.
-
-    Raises:
-        LabError: a file is there that is not labkit's, the folder cannot be written to, or the disk is full.
+    leaving the block. After an exception the old file is untouched. `replace` replaces it whoever wrote it. LabError: a
+    file is there that is not labkit's, the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
     if not replace:

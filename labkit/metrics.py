@@ -18,8 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORED = 255
-"""Mask value of a pixel that counts for nothing."""
+IGNORED = 255  # mask value of a pixel that counts for nothing
 
 
 def foreground_logit(logits: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ def _class_colors() -> np.ndarray:
 
 CLASS_COLORS = _class_colors()
 """The color of each value of a mask, `uint8 [256, 3]`: background black, class 1 orange, ...; 255 (ignored) gray.
-
 The first 38 can be told apart; the first seven by people with color-blindness, too."""
 CLASS_COLORS.flags.writeable = False
 

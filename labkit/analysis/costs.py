@@ -35,7 +35,6 @@ def network_costs(model: nn.Module, size: int = 128, in_channels: int = 3) -> Ne
 
     Multiply-adds are half of what torch's `FlopCounterMode` counts: convolutions and matrix products, nothing else.
     Activations are the storages that autograd keeps for the backward pass, each counted once, the image with them.
-    Errors are those of `module_calls`.
     """
     whole = module_calls(model, size, in_channels).iloc[-1]
     weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
@@ -45,14 +44,9 @@ def network_costs(model: nn.Module, size: int = 128, in_channels: int = 3) -> Ne
 def module_calls(model: nn.Module, size: int = 128, in_channels: int = 3) -> pd.DataFrame:
     """One row a module's call for an image `[1, in_channels, size, size]` in training mode; the network's own is last.
 
-    The pass is made by a copy on torch's meta device, which knows shapes and holds no data.
-
-    Returns:
-        Columns `path, height, height_in` (of what comes out and in; missing where it is no map), and `multiply_adds,
-        activation_bytes` (of the pass until the end of the call, see `network_costs`).
-
-    Raises:
-        LabError: the network does not take such an image.
+    The pass is made by a copy on torch's meta device, which knows shapes and holds no data. Columns: `path`, `height,
+    height_in` (of what comes out and in; missing where it is no map), `multiply_adds, activation_bytes` (of the pass
+    until the end of the call, see `network_costs`). LabError: the network does not take such an image.
     """
     network = copy.deepcopy(model).to("meta").train()
     weights = {t.untyped_storage()._cdata for t in (*network.parameters(), *network.buffers())}
@@ -107,12 +101,10 @@ def memory_warning(recipe: Recipe, device: torch.device, processes: int = 1) -> 
 
 
 def latency(model: nn.Module, size: int = 128, batch: int = 1, precision: str = "float32", repeats: int = 7) -> float:
-    """Seconds of a forward pass of images `[batch, 3, size, size]`: the median of `repeats` (LabError where 0).
+    """Seconds of a forward pass of images `[batch, 3, size, size]`: the median of `repeats`.
 
     A copy is called, on the model's device, as `load_predictor` prepares it: channels-last, evaluation mode.
     """
-    if repeats < 1:
-        raise LabError(f"latency: found repeats={repeats}; at least one pass must be timed")
     network = copy.deepcopy(model).to(memory_format=torch.channels_last).eval()
     device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     images = torch.rand(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)

@@ -18,14 +18,13 @@ from labkit.training import LOSSES, Run, choose_device, choose_precision, write_
 
 
 class Evaluation(NamedTuple):
-    """What `evaluate` finds out."""
+    """What `evaluate` finds out; with several classes Dice and IoU are means over the classes but the background."""
 
-    summary: dict[str, Any]
-    """As in `summary.json`; with several classes Dice and IoU are means over the classes but the background."""
-    images: pd.DataFrame
-    """One row an image: `name, breed, species, dice, iou, foreground` (the truth's share of the pixels)."""
-    confusion: torch.Tensor
-    """`int64 [C, C]`: pixels of each true class (row) that were called each class (column)."""
+    summary: dict[str, Any]  # as in `summary.json`
+    images: (
+        pd.DataFrame
+    )  # a row an image: `name, breed, species, dice, iou, foreground` (the truth's share of the pixels)
+    confusion: torch.Tensor  # int64 [C, C]: pixels of each true class (row) that were called each class (column)
 
 
 def evaluate(
@@ -98,11 +97,11 @@ def score(
         if scored_at == "input":
             pairs = [(predicted_mask(logits, threshold), masks)]
         else:
-            truths = [predictor.truth(pets, index) for index in where.tolist()]
-            sized = [
-                metrics.resize_logits(one[None], truth.shape[-2:]) for one, truth in zip(logits, truths, strict=True)
-            ]
-            pairs = [(predicted_mask(one, threshold).cpu(), truth) for one, truth in zip(sized, truths, strict=True)]
+            pairs = []
+            for one, index in zip(logits, where.tolist(), strict=True):
+                truth = predictor.truth(pets, index)
+                sized = metrics.resize_logits(one[None], truth.shape[-2:])
+                pairs.append((predicted_mask(sized, threshold).cpu(), truth))
         for prediction, truth in pairs:
             counts.append(metrics.overlap_counts(prediction, truth, classes).cpu())
             shares.append(((truth > 0) & (truth != IGNORED)).cpu().double().mean((1, 2)))
@@ -132,7 +131,7 @@ def score(
         "dice_soft_batch": float(soft.mean()),
     }
     if scored_at == "original":  # both are of whole batches at the input size, and would be misread here
-        summary = {key: value for key, value in summary.items() if key not in ("loss", "dice_soft_batch")}
+        del summary["loss"], summary["dice_soft_batch"]
     return Evaluation(summary, table, confusion)
 
 

@@ -1,4 +1,4 @@
-"""From a run to the logits of its network, for images of a data set or files of the user's own."""
+"""From a run to logits and masks, for images of a data set or files of the user's own."""
 
 import glob
 from collections import Counter
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from labkit import data
 from labkit.data import BatchTransform, Pets, load_arrays, read_image, resize_image
 from labkit.errors import LabError
 from labkit.files import check_targets, written_whole
-from labkit.metrics import predicted_mask, resize_logits
-from labkit.painting import CLASS_COLORS
+from labkit.metrics import dice_score, overlap_counts, per_image, predicted_mask, resize_logits
+from labkit.painting import CLASS_COLORS, agreement, class_overlay, montage
 from labkit.training import Recipe, Run, autocast, choose_device, choose_precision
 
 Progress = Callable[[Iterable], Iterable]
@@ -120,8 +120,7 @@ def predict_files(
         failed: where it is given, a file that is no image adds its sentence, and the others go on.
 
     Raises:
-        LabError: a file is missing or no image; a mask would replace an image, another mask, or a file that labkit has
-            not written.
+        LabError: a file is missing or no image; a mask would replace an image, another mask, or a file of the user's.
     """
     files = image_files(images)
     check_targets([Path(out) / f"{path.stem}.png" for path in files] if out else (), files)
@@ -135,16 +134,78 @@ def predict_files(
                 raise
             failed.append(str(error))
             continue
-        mask = predicted_mask(predictor.image_logits(image)[None], threshold)[0]
-        if out:
-            write_mask(Path(out) / f"{path.stem}.png", mask, predictor.recipe.model.classes)
-        yield path.stem, mask.byte().cpu().numpy()
+        yield path.stem, _predicted(predictor, image, threshold, Path(out) / f"{path.stem}.png" if out else None)
 
 
-def write_mask(path: Path, mask: Tensor, classes: int) -> None:
-    """Write a mask `[H, W]` as PNG: 0 and 255, or with more than two classes their indices, painted by a palette."""
-    image = Image.fromarray((mask if classes > 2 else mask * 255).byte().cpu().numpy())
-    if classes > 2:
-        image.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
-    with written_whole(path) as file:
-        image.save(file, format="PNG")
+def _predicted(predictor: Predictor, image: np.ndarray, threshold: float, path: Path | None) -> np.ndarray:
+    """The mask `uint8 [H, W]` of an image; a file of it: 0 and 255, or of several classes indices with a palette."""
+    mask = predicted_mask(predictor.image_logits(image)[None], threshold)[0].byte().cpu().numpy()
+    if path:
+        several = predictor.recipe.model.classes > 2
+        written = Image.fromarray(mask if several else mask * 255)
+        if several:
+            written.putpalette(CLASS_COLORS.tobytes())  # turns mode L into P; the values stay
+        with written_whole(path) as file:
+            written.save(file, format="PNG")
+    return mask
+
+
+def predict_split(
+    predictor: Predictor,
+    pets: Pets,
+    split: str,
+    masks: Path | None = None,
+    pictures: Path | None = None,
+    threshold: float = 0.5,
+    right_and_wrong: bool = False,
+    progress: Progress = iter,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Write `<masks>/<name>.png` and `<pictures>/<name>.png` for each image of a split; yields names and masks.
+
+    A mask is as of `predict_files`. A picture shows image, prediction and truth side by side at the image's own size,
+    with the Dice at that size in its title; `right_and_wrong` paints the prediction with `painting.agreement`.
+
+    Args:
+        split: a part of the recipe's split (`test`), or `<family>/<part>` of another.
+        progress: wraps the images, such as `tqdm`.
+
+    Raises:
+        LabError: at once: there is no such split, the data have other classes, a file of the user's would be replaced.
+    """
+    family, _, part = split.rpartition("/")
+    indices, classes = pets.split(part, family or predictor.recipe.data.split), len(predictor.class_names(pets))
+    names = [pets.items[index].name for index in indices]
+    targets = [folder / f"{name}.png" for folder in (masks, pictures) if folder for name in names]
+    check_targets(targets, map(pets.trimap_path, indices))
+
+    def written() -> Iterator[tuple[str, np.ndarray]]:
+        for index, name in zip(progress(indices), names, strict=True):
+            image = pets.image(index)
+            mask = _predicted(predictor, image, threshold, masks / f"{name}.png" if masks else None)
+            if pictures:
+                truth = predictor.truth(pets, index)
+                counts = overlap_counts(torch.from_numpy(mask)[None], truth, classes)
+                title = f"{name}: Dice {per_image(dice_score, counts).item():.4f}"
+                sheet = comparison(image, mask, truth[0].numpy(), title, right_and_wrong)
+                with written_whole(pictures / f"{name}.png") as file:
+                    sheet.save(file, format="PNG")
+            yield name, mask
+
+    return written()
+
+
+def comparison(
+    image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, title: str, right_and_wrong: bool = False
+) -> Image.Image:
+    """Image, prediction and truth side by side, each with a heading, all with a title; arguments as `agreement`."""
+    painted = agreement(image, prediction, truth) if right_and_wrong else class_overlay(image, prediction)
+    panels = Image.fromarray(montage([[image, painted, class_overlay(image, truth)]]))
+    large, small, step = ImageFont.load_default(16), ImageFont.load_default(13), image.shape[1] + 4
+    width = max(panels.width, round(large.getlength(title)) + 8)
+    sheet = Image.new("RGB", (width, panels.height + 44), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((4, 2), title, "black", large)
+    for column, text in enumerate(("image", "prediction", "truth")):
+        draw.text((4 + column * step, 24), text, "black", small)
+    sheet.paste(panels, (0, 44))
+    return sheet

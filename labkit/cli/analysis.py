@@ -19,17 +19,13 @@ def evaluate(
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
     masks: Annotated[Path | None, typer.Option(help="Folder for each predicted mask, at its image's size.")] = None,
     pictures: Annotated[Path | None, typer.Option(help="Folder for image, prediction and truth side by side.")] = None,
-    right_and_wrong: Annotated[
-        bool, typer.Option("--right-and-wrong", help="In the pictures: what is right is white, what is wrong red.")
-    ] = False,
+    right_and_wrong: Annotated[bool, typer.Option("--right-and-wrong", help="Paint right white, wrong red.")] = False,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Score a run on every image of a split: loss, Dice and IoU, per image and pooled; write its masks, if asked.
 
-    Examples:
-
-    `labkit evaluate runs/unet --data pets --masks masks --pictures pictures`;
+    Examples: `labkit evaluate runs/unet --data pets --masks masks --pictures pictures`;
     `labkit evaluate weights/pets-128-unet.safetensors --data pets --scored-at original --json`
     """
     from labkit import analysis
@@ -70,10 +66,7 @@ def predict(
 
     A file that is no image is named at the end; the others are predicted all the same.
 
-    Examples:
-
-    `labkit predict weights/pets-128-unet.safetensors cat.jpg dog.jpg --out masks`
-
+    Examples: `labkit predict weights/pets-128-unet.safetensors cat.jpg dog.jpg --out masks`;
     `labkit predict runs/unet --split test --data pets --out masks`
     """
     from labkit.analysis import load_predictor, open_run, predict_files, predict_split

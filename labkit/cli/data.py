@@ -102,9 +102,7 @@ def encode(
 @rle_app.command("decode")
 def decode(
     table: Annotated[Path, typer.Argument(help="The CSV file.")],
-    images: Annotated[
-        list[Path], typer.Option(help="The images whose sizes the masks have: files, a folder, a pattern.")
-    ],
+    images: Annotated[list[Path], typer.Option(help="The images of the masks: files, a folder, a pattern.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks, 0 and 255.")],
 ) -> None:
     """Write each row of a CSV as a mask at its image's own size.

@@ -22,10 +22,7 @@ def models(
     The default is every network with its defaults. Activations are what a training step keeps for the backward pass;
     times are of a forward pass in float32 and in the hardware's fast precision.
 
-    Examples:
-
-    `labkit models`; `labkit models --size 256 --no-latency`
-
+    Examples: `labkit models --size 256 --no-latency`;
     `labkit models unet "unet width=16" "report_resnet34_unet report=002 as_coded=true"`
     """
     import pandas as pd

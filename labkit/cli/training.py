@@ -1,7 +1,7 @@
 """`labkit train`, `labkit find-rate` and `labkit curves`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,16 +9,8 @@ from labkit.cli.shell import Data, Device
 from labkit.errors import LabError
 from labkit.files import refuse_foreign, written_whole
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from labkit.training import Recipe
-
 Model = Annotated[str | None, typer.Option(help="Another network, such as attention_unet, with its own defaults.")]
-Switches = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="KEY=VALUE: any key of the recipe (`labkit recipe show`); may be repeated."),
-]
+Switches = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, any key of the recipe; repeatable.")]
 RecipeName = Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")]
 
 
@@ -30,29 +22,20 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Start from this weights file, where names and shapes fit.")
-    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Start from this file, where names and shapes fit.")] = None,
     switches: Switches = None,
     device: Device = "auto",
-    run: Annotated[
-        Path | None, typer.Option("--run-dir", help="The run folder; default runs/<recipe>-<data>-<seed>.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was stopped; with --epochs, to more of them.")
-    ] = False,
+    run: Annotated[Path | None, typer.Option("--run-dir", help="Default runs/<recipe>-<data>-<seed>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run, or to more --epochs.")] = False,
 ) -> None:
     """Train a network by a recipe; the run folder holds all that later steps need, and the curves.
 
     Examples:
 
-    `labkit train quick`
-
-    `labkit train cpu-128-unet --data pets --run-dir runs/unet`
+    `labkit train quick`; `labkit train cpu-128-unet --data pets --run-dir runs/unet`;
+    `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`
 
     `labkit train report-002 --data pets --set data.augment.horizontal_flip=0 --set data.augment.vertical_flip=0`
-
-    `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`
 
     `torchrun --nproc-per-node=2 -m labkit train default --data pets` (each process takes a part of every batch)
 
@@ -61,11 +44,12 @@ def train(
     from labkit.analysis.costs import memory_warning
     from labkit.data import open_pets
     from labkit.files import home
-    from labkit.training import choose_device, choose_precision, describe, fit, join_processes, leave_processes
+    from labkit.training import choose_device, choose_precision, describe, fit
+    from labkit.training.hardware import join_processes, leave_processes
 
     chosen = _recipe(recipe, model, switches)
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    given |= {"weights": weights}
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    given |= {"seed": seed, "weights": weights}
     chosen = chosen.changed(training={key: value for key, value in given.items() if value is not None})
     pets = open_pets(data)
     run = run or home() / "runs" / f"{Path(recipe).stem}-{pets.label}-{chosen.training.seed}"
@@ -102,11 +86,7 @@ def find_rate(
 
     A place to start from, not an answer: which rate is best only whole trainings tell. Nothing is kept.
 
-    Examples:
-
-    `labkit find-rate quick`
-
-    `labkit find-rate default --data pets --figure rates.png`
+    Examples: `labkit find-rate quick`; `labkit find-rate default --data pets --figure rates.png`
     """
     if figure is not None:
         check_figure(figure, "--figure")
@@ -131,10 +111,7 @@ def curves(
 ) -> None:
     """Draw runs together: losses, validation Dice and learning rate, one color for each run.
 
-    Examples:
-
-    `labkit curves runs/unet runs/resnet34 --out curves.svg`;
-    `labkit curves runs/unet weights/pets-128-unet.safetensors`
+    Example: `labkit curves runs/unet weights/pets-128-unet.safetensors --out curves.svg`
     """
     check_figure(out, "--out")
     from labkit.curves import run_curves
@@ -151,13 +128,13 @@ def check_figure(path: Path, option: str) -> None:
     refuse_foreign(path, option)
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as PNG or SVG, by the ending of its name."""
     with written_whole(path) as file:
         figure.savefig(file, format=path.suffix.lower()[1:], dpi=150)
 
 
-def _recipe(name: str, model: str | None, switches: list[str] | None = None) -> "Recipe":
+def _recipe(name: str, model: str | None, switches: list[str] | None = None) -> Any:
     """The recipe of this name, with another network if one is named, and with some keys changed."""
     from labkit.training import load_recipe
     from labkit.training.recipe import parse_switches, with_values

@@ -20,10 +20,8 @@ from labkit.files import building, cannot_write, data_folder
 class Arrays:
     """Images and raw trimaps of a whole data set at one size, row i = index i; read-only, on disk."""
 
-    images: np.ndarray
-    """`uint8 [N, S, S, 3]`"""
-    trimaps: np.ndarray
-    """`uint8 [N, S, S]`, values 1, 2, 3; class indices and 255 where the data have classes of their own."""
+    images: np.ndarray  # uint8 [N, S, S, 3]
+    trimaps: np.ndarray  # uint8 [N, S, S], values 1, 2, 3; class indices and 255 where the data have their own classes
 
     @property
     def size(self) -> int:
@@ -45,15 +43,12 @@ def load_arrays(pets: Pets, size: int, progress: Callable[[Iterable], Iterable] 
     """The data set as arrays of `size` x `size` pixels, built on first use and memory-mapped from then on.
 
     The file lies in `dataset/cache` (or see `data_folder`). It is written whole, under a lock, so that any number of
-    processes may ask at once.
-
-    `progress` wraps the indices while the arrays are built, such as `tqdm`.
+    processes may ask at once. `progress` wraps the indices while the arrays are built, such as `tqdm`.
 
     Raises:
         LabError: an image or trimap is missing or damaged, or the two differ in size; the disk is full.
     """
-    # an exchanged image makes a new array file, and so do other classes, against which masks are checked, and another
-    # order of what is in the file, since an older labkit's may lie there
+    # an exchanged image makes a new file, and so do other classes, which masks are checked against, and another order
     files = [(name, *((file.st_size, file.st_mtime_ns) for file in pair)) for name, *pair in pets.files()]
     state = hashlib.sha256(repr(("image, trimap", pets.classes, files)).encode()).hexdigest()[:16]
     path = data_folder("cache") / f"{state}-{size}.npy"

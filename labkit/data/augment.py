@@ -16,8 +16,7 @@ from torch import Tensor
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-GRAY = (0.299, 0.587, 0.114)
-"""What red, green and blue weigh in a pixel's brightness."""
+GRAY = (0.299, 0.587, 0.114)  # what red, green and blue weigh in a pixel's brightness
 
 
 class Augment(BaseModel):

@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from labkit.data.images import in_threads, read_mask
 from labkit.errors import LabError, some_of
 from labkit.metrics import IGNORED
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 THIN = 100  # a class begins at least one 2x2 square in so many of its pixels
 
 
-def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: Sequence[int] = ()) -> "pd.DataFrame":
+def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: Sequence[int] = ()) -> pd.DataFrame:
     """Count the values (see `read_mask`) in all masks and decide what each stands for.
 
     Returns one row a value: `value`, `index` in the imported masks, `class`, and `share` of all pixels.
@@ -27,12 +24,8 @@ def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: 
     below their number, it is the index of its name, however thin.
 
     `mask_values`, the values of the classes in their order, overrule all of that; every other value is then ignored.
-
-    Raises:
-        LabError: a mask cannot be read, a value cannot be told to be a class, or classes and names differ in number.
+    LabError: a mask cannot be read, a value cannot be told to be a class, or classes and names differ in number.
     """
-    import pandas as pd  # half a second that training need not wait for
-
     counts, colors = map(np.array, zip(*in_threads(_count, paths), strict=True))
     held, (pixels, edge, squares) = counts[:, 0] > 0, counts.sum(0)
     color = colors[held.argmax(0), range(256)]  # as in the first mask that holds the value
@@ -74,7 +67,7 @@ def find_classes(paths: Sequence[Path], names: Sequence[str] = (), mask_values: 
     return table.assign(share=(pixels[table["value"]] / pixels.sum()).round(6))
 
 
-def class_mask(path: Path, classes: "pd.DataFrame") -> np.ndarray:
+def class_mask(path: Path, classes: pd.DataFrame) -> np.ndarray:
     """The mask in a file as class indices of `find_classes`, `uint8 [H, W]`, 255 = ignored."""
     index = np.full(256, IGNORED, np.uint8)
     index[classes["value"]] = classes["index"]

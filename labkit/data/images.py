@@ -31,10 +31,8 @@ def read_image(path: Path, trimap: Path | None = None) -> np.ndarray:
 
     Of gray with more than 8 bits, the 8 highest bits of its highest value are kept; floats up to 1 are scaled by 255.
     An image alone is turned as its EXIF tag says, one with a `trimap` (or mask) if only then the two agree in size.
-    Where they agree either way, it is read as it is stored, and a warning says so.
-
-    Raises:
-        LabError: the file is missing, damaged or no image, or its values cannot be scaled.
+    Where they agree either way, it is read as it is stored, and a warning says so. LabError: the file is missing,
+    damaged or no image, or its values cannot be scaled.
     """
     image, tag = _opened(path)
     upright = ImageOps.exif_transpose(image)
@@ -51,11 +49,7 @@ def read_image(path: Path, trimap: Path | None = None) -> np.ndarray:
 
 
 def read_trimap(path: Path, classes: int = 0) -> np.ndarray:
-    """Read a trimap with the values 1, 2 and 3, or a mask of `classes` class indices and 255, `uint8 [H, W]`.
-
-    Raises:
-        LabError: the file is missing or damaged, or has other values.
-    """
+    """Read a trimap with the values 1, 2 and 3, or a mask of `classes` class indices and 255, `uint8 [H, W]`."""
     trimap = np.asarray(_opened(path)[0])
     allowed = np.isin(trimap, (*range(classes), IGNORED) if classes else TRIMAP_VALUES)
     if trimap.ndim != 2 or not allowed.all():
@@ -81,10 +75,7 @@ def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The value of each pixel of a mask `uint8 [H, W]`, and the color of each value as `0xRRGGBB`, `int64 [256]`.
 
     Values are gray values, however the gray is stored (one bit: 0 and 255; transparent pixels: 0), or the indices of a
-    palette that holds colors.
-
-    Raises:
-        LabError: the file is missing, damaged, in colors or a JPEG, or holds other numbers than 0, 1, ... 255.
+    palette that holds colors. LabError: the file is missing, damaged, in colors or a JPEG, or holds other numbers.
     """
     image, _ = _opened(path)
     if image.format in ("JPEG", "MPO"):

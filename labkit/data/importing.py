@@ -37,8 +37,7 @@ def get_pets(data: str | Path = "pets", source: str | Path | None = None, mask_v
         mask_values: the values of the classes in masks of one's own, see `find_classes`.
 
     Raises:
-        LabError: there are other data already, or the source is missing, damaged, incomplete or ambiguous. Nothing is
-            left behind then.
+        LabError: there are other data already, or the source is missing, damaged or ambiguous; nothing is left behind.
     """
     root = data_root(data)
     if mask_values and source is None:

@@ -1,9 +1,10 @@
 """What the data are like, and what is wrong with them: every file decoded once, nothing copied from a table."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from labkit.data.arrays import Arrays
@@ -12,9 +13,6 @@ from labkit.data.lists import SPECIES
 from labkit.data.pets import Pets
 from labkit.errors import LabError
 from labkit.metrics import IGNORED
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class ColorStatistics(NamedTuple):
@@ -40,14 +38,11 @@ def color_statistics(arrays: Arrays, indices: np.ndarray) -> ColorStatistics:
     return ColorStatistics(tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))
 
 
-def pet_table(pets: Pets, arrays: Arrays | None = None) -> "pd.DataFrame":
+def pet_table(pets: Pets, arrays: Arrays | None = None) -> pd.DataFrame:
     """One row an image: `name, breed, species, height, width`; with arrays also what its trimap holds.
 
-    Those columns are the shares of the pixels `pet`, `background` and `border` (in data with classes of their own
-    `share of <class>`), and whether the mask is `empty`.
+    That is the shares of `pet`, `background` and `border` (or `share of <class>`), and whether the mask is `empty`.
     """
-    import pandas as pd  # half a second that training need not wait for
-
     rows = []
     for index, pet in enumerate(pets.items):
         with Image.open(pets.trimap_path(index)) as trimap:  # its size is in the file's header

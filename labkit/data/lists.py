@@ -22,10 +22,8 @@ class Pet:
     """One line of `annotations/list.txt`."""
 
     name: str
-    class_id: int
-    """Breed, 1 to 37 over both species (in the official data)."""
-    species: int
-    """1 = cat, 2 = dog."""
+    class_id: int  # breed, 1 to 37 over both species (in the official data)
+    species: int  # 1 = cat, 2 = dog
 
     @property
     def breed(self) -> str:
@@ -34,11 +32,7 @@ class Pet:
 
 
 def read_list(path: Path) -> tuple[Pet, ...]:
-    """Read `list.txt`: lines `name class-id species breed-id`, `#` begins a comment.
-
-    Raises:
-        LabError: the file is missing, a line cannot be read, or a name stands twice.
-    """
+    """Read `list.txt`: lines `name class-id species breed-id`, no name twice; `#` begins a comment."""
     pets = []
     for number, line in _lines(path):
         try:
@@ -88,10 +82,8 @@ def split_inside_groups(groups: Sequence[str], seed: int = 0) -> dict[str, np.nd
     """Split every group by itself, so that each is on both sides: `train`, `valid` and `test` -> indices.
 
     A group of n >= 2 images gives round(0.3 n) of them to the test, at least one and never all; a tenth of all images
-    is for validation. Images of one group are alike, so such a test says nothing about new groups.
-
-    Raises:
-        LabError: there are too few images for three parts.
+    is for validation. Images of one group are alike, so such a test says nothing about new groups. Too few images for
+    three parts are a LabError.
     """
     tests, rest = [], []
     for rank, group in enumerate(sorted(set(groups))):
@@ -109,10 +101,8 @@ def split_inside_groups(groups: Sequence[str], seed: int = 0) -> dict[str, np.nd
 def split_by_group(groups: Sequence[str], seed: int = 0) -> dict[str, np.ndarray]:
     """Deal out whole groups, so that none is on two sides: `train`, `valid` and `test` -> indices.
 
-    0.3 of the groups (not of their images) are for the test, 0.1 for validation, at least one for each.
-
-    Raises:
-        LabError: there are fewer than 3 groups.
+    0.3 of the groups (not of their images) are for the test, 0.1 for validation, at least one for each. Fewer than 3
+    groups are a LabError.
     """
     names = sorted(set(groups))
     if len(names) < 3:

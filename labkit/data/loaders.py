@@ -18,12 +18,9 @@ from labkit.data.targets import class_names, has_foreground, mask_from_trimap
 class Batch(NamedTuple):
     """A batch as it lies on disk."""
 
-    images: Tensor
-    """`uint8 [B, S, S, 3]`"""
-    trimaps: Tensor
-    """`uint8 [B, S, S]`"""
-    indices: Tensor
-    """`int64 [B]`: which images of the data set these are; copies as in `with_copies`."""
+    images: Tensor  # uint8 [B, S, S, 3]
+    trimaps: Tensor  # uint8 [B, S, S]
+    indices: Tensor  # int64 [B]: which images of the data set these are; copies as in `with_copies`
 
 
 class ArrayRows(Dataset):
@@ -45,8 +42,7 @@ def with_copies(indices: np.ndarray, pets: Pets, augment: Augment) -> np.ndarray
 def batch_indices(indices: np.ndarray, batch_size: int, seed: int | None = None, epoch: int = 0) -> list[np.ndarray]:
     """Cut indices into batches of nearly equal size, none above `batch_size`, no image left out.
 
-    Nearly equal, because batch norm does badly on a last batch of one or two. With a seed the order is
-    drawn from (seed, epoch), otherwise it is kept.
+    Nearly equal, because batch norm does badly on a last batch of one or two. With a seed the order is drawn.
     """
     if seed is not None:
         indices = indices[np.random.default_rng([seed, epoch]).permutation(len(indices))]
@@ -74,8 +70,7 @@ class BatchTransform:
         self.target, self.device, self.number = target, torch.device(device), len(pets.items)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
-        self.species = torch.tensor([pet.species for pet in pets.items], device=self.device)
-        self.class_ids = torch.tensor([pet.class_id for pet in pets.items], device=self.device)
+        self.species, self.class_ids = (torch.from_numpy(ids).to(self.device) for ids in (pets.species, pets.class_ids))
 
     def __call__(
         self, batch: Batch, augment: Augment | None = None, seed=0, epoch=0, size=None

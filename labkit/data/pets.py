@@ -51,6 +51,16 @@ class Pets:
         return read_classes(path) if path.is_file() else ()
 
     @cached_property
+    def species(self) -> np.ndarray:
+        """Species of every item, `int64 [N]`: 1 = cat, 2 = dog."""
+        return np.array([pet.species for pet in self.items], dtype=np.int64)
+
+    @cached_property
+    def class_ids(self) -> np.ndarray:
+        """Breed of every item, `int64 [N]`, from 1."""
+        return np.array([pet.class_id for pet in self.items], dtype=np.int64)
+
+    @cached_property
     def fingerprint(self) -> str:
         """A digest of all names and file sizes: the same on every machine that holds the same files."""
         files = [f"{name} {image.st_size} {trimap.st_size}" for name, image, trimap in self.files()]
@@ -123,11 +133,7 @@ class Pets:
         return ["official", *sorted(path.name for path in splits.glob("*") if path.is_dir())]
 
     def parts(self, family: str = "official") -> dict[str, list[str]]:
-        """The names in each part of a split (see `split`), whether there is an image or not; `val.txt` is `valid`.
-
-        Raises:
-            LabError: there is no such family, a list of the official split is missing, or a file is no part's list.
-        """
+        """The names in each part of a split (see `split`), whether there is an image or not; `val.txt` is `valid`."""
         if family not in self.families():
             raise LabError(f"{self.folder}: no split {family!r}; there are {', '.join(self.families())}")
         if family == "official":

@@ -24,11 +24,7 @@ def rle_encode(mask: np.ndarray) -> str:
 
 
 def rle_decode(text: str, size: tuple[int, int]) -> np.ndarray:
-    """The mask `bool [H, W]` of a text; `size` is (height, width).
-
-    Raises:
-        LabError: the text is no list of pairs, or its runs overlap, are out of order, or leave the image.
-    """
+    """The mask `bool [H, W]` of a text; `size` is (height, width). LabError: the text is no list of runs that fit."""
     height, width = size
     try:
         numbers = np.array([int(part) for part in text.split()], dtype=np.int64)

@@ -23,10 +23,8 @@ def unpacked(name: str) -> Path:
     """The folder with the drawn data `name` in the official layout; it appears whole or not at all.
 
     It is `<home>/dataset/<name>`, or, where that cannot be written, a folder in the user's cache folder or in the
-    machine's temporary folder. Any number of processes may ask at once.
-
-    Raises:
-        LabError: the disk is full, no folder can be written, the archive is damaged, or other data lie there.
+    machine's temporary folder. Any number of processes may ask at once. LabError: the disk is full, no folder can be
+    written, the archive is damaged, or other data lie there.
     """
     for folder in data_folders():
         if _is_there(folder / name, name):

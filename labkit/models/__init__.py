@@ -35,15 +35,9 @@ NETWORKS: dict[str, type[nn.Module]] = {
 
 
 def build_model(name: str, initialization: str = "default", **arguments: Any) -> nn.Module:
-    """Build a network by name with its own arguments.
+    """Build the network `NETWORKS[name]` with its own arguments, such as `width=32`; LabError where they do not fit.
 
-    Args:
-        name: a key of `NETWORKS`.
-        initialization: `default` (PyTorch's) or `he` (He et al., ICCV 2015, arXiv 1502.01852, equation 14).
-        arguments: the network's own, such as `width=32`.
-
-    Raises:
-        LabError: `NETWORKS` has no such name, or the arguments do not go together.
+    `initialization` is `default` (PyTorch's) or `he` (He et al., ICCV 2015, arXiv 1502.01852, equation 14).
     """
     if name not in NETWORKS:
         raise LabError(f"no network {name!r}; choose one of {', '.join(NETWORKS)}")

@@ -16,18 +16,11 @@ from labkit.training.hardware import autocast
 if TYPE_CHECKING:
     from labkit.training.loop import Epoch, Trainer
 
-SAMPLES = 4
-"""Images of training and of validation that are shown, at most."""
+SAMPLES = 4  # images of training and of validation that are shown, at most
 
 
 class Board:
-    """Writes TensorBoard's files of a run.
-
-    Args:
-        folder: where.
-        trainer: whose network and images are shown.
-        epoch: the first that will be written; what is there of it and of later ones counts no more.
-    """
+    """Writes TensorBoard's files of a trainer's run; what is there of `epoch`, the first, and later ones is dropped."""
 
     def __init__(self, folder: Path, trainer: "Trainer", epoch: int):
         from torch.utils.tensorboard import SummaryWriter  # a second to import, and only runs on disk need it

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 from torch.optim.lr_scheduler import LRScheduler
@@ -23,12 +24,7 @@ if TYPE_CHECKING:
 
 
 class RunInProgress:
-    """What a training has kept so far, and where it keeps more.
-
-    Args:
-        path: the run folder; None keeps nothing.
-        trainer: whose state is kept.
-    """
+    """What a training has kept so far in its run folder `path`, and where it keeps more; None keeps nothing."""
 
     def __init__(self, path: Path | None, trainer: "Trainer"):
         self.path, self.trainer, self.recipe = path, trainer, trainer.recipe
@@ -124,13 +120,11 @@ class RunInProgress:
 
     def write_history(self) -> None:
         """Write `history.csv`, as the checkpoint has it."""
-        import pandas as pd  # half a second that a training without a folder need not wait for
-
         table = pd.DataFrame(self.history, columns=HISTORY)
         write_text(self.path / "history.csv", table.to_csv(index=False, lineterminator="\n"))
 
     def close(self) -> None:
-        """End what is open."""
+        """Close TensorBoard's file."""
         if self.board:
             self.board.writer.close()
 

@@ -1,8 +1,7 @@
 """Faults of the reports' code that act in a training, each under a name of its own: `faults = ["batch-flip"]`.
 
-A fault is a function that changes a trainer, or what keeps its run, before the first step. The loop does not know
-them, and without its name a fault is gone. Faults of a network are networks of their own (`report_resnet34_unet`,
-`gate = "report"`), and pixels that are not normalized are `normalize = "raw"`.
+A fault is a function that changes a trainer, or what keeps its run, before the first step; the loop does not know them.
+Faults of a network are networks of their own (`report_resnet34_unet`, `gate = "report"`).
 """
 
 from collections.abc import Callable

@@ -77,8 +77,7 @@ def keep_freed_memory(device: torch.device) -> bool:
     """Let this process keep the memory that it frees, for the next step; returns whether the C library can.
 
     glibc gives large tensors back to the system and gets them again as pages to be zeroed, thousands of page faults
-    in each step of a training on the CPU. Other devices and C libraries have no such switch. A notebook's kernel is
-    left alone: it lives on after a training, perhaps beside those of others.
+    in each step on the CPU. A notebook's kernel is left alone: it lives on after a training, beside those of others.
     """
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc" or "ipykernel" in sys.modules:
         return False
@@ -133,10 +132,7 @@ def _commit() -> str | None:
 
 @dataclass(frozen=True)
 class Processes:
-    """How many processes train together, as `torchrun` starts them, and which of them this one is.
-
-    PyTorch's DistributedDataParallel does the work.
-    """
+    """How many processes train together, as `torchrun` starts them, and which of them this one is."""
 
     size: int = 1
     rank: int = 0

@@ -10,8 +10,7 @@ from labkit.training.loop import Epoch, epochs
 from labkit.training.recipe import Recipe
 from labkit.training.runs import Run, open_run
 
-RECENT = 3
-"""Epochs that the estimate looks back on: images may grow, and the first epoch also warms up."""
+RECENT = 3  # epochs that the estimate looks back on: images may grow, and the first epoch also warms up
 
 
 def fit(recipe: Recipe, pets: Pets, run: str | Path, *, device: str = "auto", resume: bool = False) -> Run:

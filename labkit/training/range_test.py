@@ -6,6 +6,7 @@ from itertools import count, islice
 from statistics import fmean
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -16,10 +17,8 @@ from labkit.training.loop import Trainer
 from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import build_network
 
-DECAY = 0.9
-"""Of the running mean that smooths the losses: it looks back on about ten steps."""
-BURST = 4.0
-"""The test ends when the smoothed loss is so many times its best."""
+DECAY = 0.9  # of the running mean that smooths the losses: it looks back on about ten steps
+BURST = 4.0  # the test ends when the smoothed loss is so many times its best
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,7 @@ def find_learning_rate(
 
     Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017 (arXiv 1506.01186), section 3.3, with
     the rate on a logarithmic scale. The steps are those of a training by the recipe, at its first size; nothing is
-    kept or written. It ends early when the loss bursts.
-
-    Raises:
-        LabError: the rates or steps make no test, the loss falls at none of the rates, or the memory does not suffice.
+    written. It ends early when the loss bursts. LabError: the loss falls at no rate, or the memory does not suffice.
     """
     if not 0 < lowest < highest or steps < 10:
         raise LabError(
@@ -85,8 +81,6 @@ def _batches_of_steps(trainer: Trainer) -> Iterator[tuple[int, list[np.ndarray]]
 
 def running_mean(values: list[float]) -> np.ndarray:
     """Mean of all values up to each, the older ones weighing less by `DECAY` a step, `float64 [N]`."""
-    import pandas as pd  # half a second that training need not wait for
-
     return pd.Series(values).ewm(alpha=1 - DECAY).mean().to_numpy()
 
 

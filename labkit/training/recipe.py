@@ -96,11 +96,7 @@ class Recipe(Table):
 
 
 def parse_switches(texts: Iterable[str]) -> dict[str, Any]:
-    """`KEY=VALUE` texts as values by dotted key; a value is TOML (`0.5`, `[64, 32]`, `true`), or plain text.
-
-    Raises:
-        LabError: a text is no such pair, or a key stands twice.
-    """
+    """`KEY=VALUE` texts as values by dotted key; a value is TOML (`0.5`, `[64, 32]`, `true`), or plain text."""
     found: dict[str, Any] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
@@ -191,10 +187,8 @@ def _allowed_keys(place: list[str], given: dict[str, Any]) -> list[str]:
 def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:
     """The recipe with everything filled in that data and machine decide: classes, mean and deviation, precision.
 
-    What was filled in for other data or lists, as the fingerprints tell, is found anew.
-
-    Raises:
-        LabError: mean or deviation were written by hand; the target or the lists do not fit the data.
+    What was filled in for other data or lists, as the fingerprints tell, is found anew. LabError: mean or deviation
+    were written by hand; the target or the lists do not fit the data.
     """
     data, chosen, train = recipe.data, choose_device(device), recipe.train_indices(pets)
     fingerprints = {"fingerprint": pets.fingerprint, "split_fingerprint": pets.split_fingerprint(data.split)}

@@ -4,8 +4,9 @@ import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -17,9 +18,6 @@ from labkit.files import home, write_text, written_whole
 from labkit.models import build_model
 from labkit.training.recipe import Recipe, parse_recipe
 from labkit.training.starting import refuse_not_finite, start_from
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HISTORY = ("epoch", "seconds", "images_per_second", "learning_rate")
 HISTORY += ("train_loss", "valid_loss", "valid_dice", "valid_iou")
@@ -59,10 +57,8 @@ class Run:
             raise LabError(f"{self.weights}: the weights are of another network than {name} ({error})") from None
         return model.to(device).eval()
 
-    def history(self) -> "pd.DataFrame":
+    def history(self) -> pd.DataFrame:
         """One row an epoch, with the columns `HISTORY`; a weights file alone may carry it, too."""
-        import pandas as pd  # half a second that training need not wait for
-
         path = self.path / "history.csv"
         if not path.is_file() and "history" not in self.facts:
             raise LabError(f"{self.path}: no history.csv there; name the folder of a run that was trained here")
@@ -102,10 +98,7 @@ def open_run(path: str | Path) -> Run:
 def save_weights(
     path: Path, model: nn.Module, recipe: Recipe, dtype: torch.dtype = torch.float32, **facts: Any
 ) -> None:
-    """Write weights as safetensors, whole or not at all, with the recipe and other facts in the metadata.
-
-    They become `dtype`; a `LabError` if they are then not finite.
-    """
+    """Write weights as safetensors with recipe and facts in the metadata; a `LabError` where they are not finite."""
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
     refuse_not_finite(path, state, "train at a lower rate")

@@ -11,21 +11,15 @@ from torch import Tensor, nn
 
 from labkit.errors import LabError, some_of
 
-INSIDE = ("state_dict", "model_state_dict", "model")
-"""Under what the weights usually stand where a file holds more than them."""
-PREFIXES = re.compile(r"^((module|_orig_mod)\.)+")
-"""What DistributedDataParallel and torch.compile put before every name."""
+INSIDE = ("state_dict", "model_state_dict", "model")  # where the weights usually stand in a file that holds more
+PREFIXES = re.compile(r"^((module|_orig_mod)\.)+")  # what DistributedDataParallel and torch.compile put before names
 
 
 def start_from(model: nn.Module, path: str | Path) -> nn.Module:
     """Load the weights of a file where name and shape agree with the network's; a warning tells what did not fit.
 
-    Args:
-        model: changed in place, and returned.
-        path: `.safetensors`, or a file of `torch.save`, which is opened without running code from it.
-
-    Raises:
-        LabError: there is no such file, it holds no weights, or none of them fits the network.
+    The model is changed in place, and returned. The file is `.safetensors`, or one of `torch.save`, which is opened
+    without running code from it. LabError: it is not there, holds no weights, or none of them fits the network.
     """
     found, own = read_weights(Path(path)), model.state_dict()
     fitting = {name: value for name, value in found.items() if name in own and value.shape == own[name].shape}
@@ -58,13 +52,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: is no file of weights alone, and opening it could run code; where it was made, save "
             "`model.state_dict()` instead"
         ) from None
+    state = state if isinstance(state, dict) else {}
     for key in INSIDE:
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
+        state = state[key] if isinstance(state.get(key), dict) else state
+    tensors = {PREFIXES.sub("", name): value for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise LabError(f"{path}: no weights by name are in it; save `model.state_dict()`")
-    return {PREFIXES.sub("", name): value for name, value in tensors.items()}
+    return tensors
 
 
 def refuse_not_finite(path: str | Path, weights: dict[str, Tensor], remedy: str) -> None:

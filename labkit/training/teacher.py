@@ -16,8 +16,7 @@ from labkit.data import Augment, Batch, BatchTransform
 from labkit.metrics import IGNORED
 from labkit.training.hardware import autocast
 
-CONFIDENT = 0.95
-"""A pixel counts from this probability on, of whatever class; FixMatch's own."""
+CONFIDENT = 0.95  # a pixel counts from this probability on, of whatever class; FixMatch's own
 
 
 def half_labelled(train: np.ndarray, unlabelled: np.ndarray, number: int) -> np.ndarray:
@@ -31,10 +30,7 @@ def half_labelled(train: np.ndarray, unlabelled: np.ndarray, number: int) -> np.
 
 
 class TeachersMasks:
-    """A `BatchTransform` that gives some images of a training batch the teacher's masks instead of their own.
-
-    `unlabelled` are indices of the data set; the teacher's module is used as it is at each call.
-    """
+    """A `BatchTransform` that gives the images at the indices `unlabelled` the teacher's masks instead of their own."""
 
     def __init__(self, prepare: BatchTransform, teacher: nn.Module, unlabelled: np.ndarray, precision: str):
         self.prepare, self.teacher, self.precision, self.device = prepare, teacher, precision, prepare.device

@@ -16,8 +16,6 @@ from labkit.data import (
     Pets,
     augment_batch,
     batch_loader,
-    color,
-    elastic_displacement,
     get_pets,
     load_arrays,
     open_pets,
@@ -26,7 +24,7 @@ from labkit.data import (
     sampling_grid,
     spatial_matrices,
 )
-from labkit.data.augment import draws
+from labkit.data.augment import color, draws, elastic_displacement
 
 SIZE = 48
 COLUMNS = {"horizontal": 0, "vertical": 1, "affine": 2, "angle": 3, "shift_x": 4, "shift_y": 5, "scale": 6}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from labkit.errors import LabError
-from labkit.training import choose_device, choose_precision, epochs, keep_freed_memory, loop
+from labkit.training import choose_device, choose_precision, epochs, loop
+from labkit.training.hardware import keep_freed_memory
 from tests.labkit.test_training import recipe
 
 CPU = torch.device("cpu")
@@ -67,7 +68,7 @@ def test_an_instruction_set_that_onednn_may_not_use_does_not_count():
 def test_a_process_that_keeps_freed_memory_gets_its_tensors_without_page_faults():
     counted = """
 import resource, sys, torch
-from labkit.training import keep_freed_memory
+from labkit.training.hardware import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory(torch.device("cpu"))
 faults = []

@@ -1,4 +1,4 @@
-"""What is imported when: training waits neither for tables nor for plots, the shell's help not for torch."""
+"""What is imported when: training does not wait for plots or sliders, the shell's help not for torch."""
 
 import os
 import subprocess
@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 import pytest
 
-LATER = {"IPython", "distributed", "ipywidgets", "matplotlib", "pandas", "tensorboard", "torchvision", "tqdm"}
-ROOMS = ("labkit", "labkit.metrics", "labkit.data", "labkit.models", "labkit.training")
+LATER = {"IPython", "distributed", "ipywidgets", "matplotlib", "tensorboard", "torchvision", "tqdm"}
+PACKAGES = ("labkit", "labkit.metrics", "labkit.data", "labkit.models", "labkit.training")
 
 
 def told(code: str) -> str:
@@ -25,8 +25,8 @@ def loaded(code: str, after: str = "") -> set[str]:
     return set(printed.splitlines()[-1].split())
 
 
-def test_training_imports_no_tables_plots_or_sliders():
-    found = loaded("import " + ", ".join(ROOMS), after="import torch")  # torch has tqdm loaded by itself
+def test_training_imports_no_plots_or_sliders():
+    found = loaded("import " + ", ".join(PACKAGES), after="import torch")  # torch has tqdm loaded by itself
     assert "labkit" in found
     assert not found & LATER
 
@@ -36,31 +36,25 @@ def test_what_is_imported_later_is_there():
     assert all(find_spec(name) for name in LATER)
 
 
-def test_a_table_is_made_after_all(tiny_pets):
-    """What training does not import is there when it is asked for, in a process that has not seen it yet."""
-    code = f"from labkit.data import open_pets, pet_table; table = pet_table(open_pets({str(tiny_pets.folder)!r}))"
-    assert told(f"{code}; print(type(table).__module__.partition('.')[0], len(table))").split() == ["pandas", "24"]
-
-
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["data", "--help"]], ids=" ".join)
 def test_help_imports_no_torch(arguments):
     code = f"import sys; sys.argv = ['labkit', *{arguments}]\nfrom labkit.cli import main"
     found = loaded(f"{code}\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code")
     assert "typer" in found
-    assert not found & (LATER | {"torch", "numpy", "PIL"})
+    assert not found & (LATER | {"torch", "numpy", "pandas", "PIL"})
 
 
-def test_rooms_cost_little_beyond_torch():
-    """Processor time of the rooms' imports against that of torch's in the same process, the best of three.
+def test_packages_cost_little_beyond_torch():
+    """Processor time of their imports against that of torch's in the same process, the best of three.
 
-    It is 0.1 s where torch takes 1.3 s; pandas alone would cost 0.4 s.
+    It is 0.5 s, most of it pandas', where torch takes 1.3 s.
     """
     code = f"""
 import time
 began = time.process_time()
 import torch
 torch_there = time.process_time()
-import {", ".join(ROOMS)}
+import {", ".join(PACKAGES)}
 print((time.process_time() - torch_there) / (torch_there - began))
 """
-    assert min(float(told(code)) for _ in range(3)) < 0.15
+    assert min(float(told(code)) for _ in range(3)) < 0.6

@@ -112,8 +112,8 @@ def test_order_and_content_are_those_of_torchvision(tiny_root, tiny_pets, split)
     for index, (image, trimap), (_, (category, binary)) in zip(indices, theirs, labels, strict=True):
         assert np.array_equal(tiny_pets.image(index), np.asarray(image))
         assert np.array_equal(tiny_pets.trimap(index), np.asarray(trimap))
-        assert tiny_pets.items[index].class_id == category + 1
-        assert tiny_pets.items[index].species == binary + 1
+        assert tiny_pets.class_ids[index] == category + 1
+        assert tiny_pets.species[index] == binary + 1
 
 
 def test_folder_and_its_parent_open_the_same_data(tiny_root, tiny_pets):

@@ -7,7 +7,7 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from labkit import analysis
-from labkit.analysis.masks import comparison
+from labkit.analysis.predictions import comparison
 from labkit.data import open_pets
 from labkit.painting import VERMILION
 from labkit.training import fit
@@ -26,7 +26,7 @@ def test_evaluate_writes_each_mask_at_its_own_size_and_a_picture_with_its_dice(
 ):
     titles, pets = {}, open_pets(tiny_root)
     monkeypatch.setattr(
-        analysis.masks,
+        analysis.predictions,
         "comparison",
         lambda image, found, truth, title, *how: (
             titles.update({title.split(":")[0]: (title, image, truth)}) or comparison(image, found, truth, title, *how)
