@@ -5,7 +5,8 @@ import sys
 from typing import Any
 
 _FOUND_IN = {
-    "FeatureBrowser": "course.feature_browser",
+    "MapBrowser": "course.figures.maps",
+    "module_outputs": "course.figures.maps",
     "new_figure": "labkit.curves",
     "orthogonalized": "course.orthogonal",
     "plant_quirks": "course.quirks",

@@ -1,32 +1,14 @@
-// The browser's page side, an anywidget module: no library, no build step, no name outside of this module.
-// A `model` has get, set, on, save_changes and send, as in Jupyter; `standalone` makes one for a page without a kernel.
+// The browser of predictions: what it paints, measures and answers to. It follows canvas.js, in the same module.
 
 const SKY = [86, 180, 233], GREEN = [0, 158, 115], BLUE = [0, 114, 178], VERMILION = [213, 94, 0];
 const PURPLE = [204, 121, 167], WHITE = [255, 255, 255], ORANGE = [230, 159, 0];
 const LIGHT = [235, 235, 235], DARK = [200, 200, 200], IGNORED = 255;
 const VIEWS = { all: "side by side", overlay: "prediction", probability: "probability", errors: "mistakes",
   truth: "truth", cutout: "cut out" };
-const SLIDERS = { // name: label, smallest, largest (null: the last image), step
-  position: ["image", 0, null, 1], threshold: ["threshold", 0.02, 0.98, 0.02],
+const SLIDERS = {
+  position: IMAGE_SLIDER, threshold: ["threshold", 0.02, 0.98, 0.02],
   opacity: ["opacity", 0, 1, 0.05], zoom: ["zoom", 1, 8, 0.5],
 };
-
-async function decoded(file, type) { // base64 text on a page without a kernel, else a DataView
-  const bytes = typeof file === "string" ? Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0)) : file;
-  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
-  const bitmap = await createImageBitmap(new Blob([bytes], { type }), options);
-  const canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height);
-}
-
-async function gray(file) {
-  const { data } = await decoded(file, "image/png");
-  const values = new Uint8Array(data.length / 4);
-  for (let i = 0; i < values.length; i++) values[i] = data[4 * i];
-  return values;
-}
 
 /** One image as the kernel sent it: {width, height, rgba, truth or null, runs: [{classes, maps}]}. */
 async function picture(files, runs) {
@@ -114,13 +96,6 @@ export function painted(view, image, run, mask, settings) {
   return out;
 }
 
-function element(name, properties = {}, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) key in node ? (node[key] = value) : node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
 function drawing(name, attributes, ...children) { // of an svg
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -143,64 +118,36 @@ function plot(label, xLabel, yLabel, [left, right], [low, high]) {
   return { svg, note, x, y };
 }
 
-class Page {
+class Page extends CanvasPage {
   constructor(model, el, cache) {
-    const facts = model.get("facts"), colors = facts.classes.map(([, color]) => color), several = colors.length > 2;
-    Object.assign(this, { model, cache, facts, colors, several, image: null, row: -1 });
-    const keys = "Images; left and right arrow: another image, up and down: threshold";
-    this.caption = element("p", { className: "caption", role: "status" });
-    this.panels = element("div", { className: "panels", tabIndex: 0, role: "group", "aria-label": keys });
-    this.panels.onkeydown = (event) => this.key(event);
-    this.legend = element("p", { className: "legend" });
+    super(model, el, cache, { label: "Browser of predictions", sliders: SLIDERS, upDown: "threshold" });
+    this.colors = this.facts.classes.map(([, color]) => color);
+    this.several = this.colors.length > 2;
     this.message = element("p", { className: "message", role: "status" });
     this.plots = element("div", { className: "plots" });
-    const named = { className: "labkit-browser", role: "group", "aria-label": "Browser of predictions" };
-    this.root = element("div", { ...named, "data-lm-suppress-shortcuts": "true" }); // JupyterLab leaves our keys alone
-    this.root.append(this.controls(), this.caption, this.panels, this.legend, this.message, this.plots);
-    el.replaceChildren(this.root);
+    this.root.append(this.message, this.plots);
+    this.addControls();
     this.drawPlots();
-    for (const name of ["threshold", "opacity", "view", "zoom"]) model.on(`change:${name}`, () => this.schedule());
-    model.on("change:position", () => this.open());
-    model.on("change:images", () => this.received());
+    model.on("change:view", () => this.schedule());
     for (const name of ["items", "order"]) model.on(`change:${name}`, () => this.sort());
     model.on("change:message", () => { this.message.textContent = model.get("message"); });
     this.sort();
     this.received();
   }
 
-  controls() {
-    const box = element("div", { className: "controls" }), { model } = this, { columns } = this.facts;
-    const choice = (name, texts) => {
-      const options = Object.entries(texts).map(([value, text]) => element("option", { value }, text));
-      const list = element("select", { onchange: () => this.set(name, list.value) }, ...options);
-      list.value = model.get(name);
-      model.on(`change:${name}`, () => { list.value = model.get(name); });
-      box.append(element("label", {}, `${name} `, list));
-    };
-    choice("view", VIEWS);
-    const orders = columns.includes("dice") ? { given: "worst first", best: "best first" } : { given: "as given" };
-    const more = Object.fromEntries(columns.filter((c) => c !== "dice").map((c) => [c, c.replaceAll("_", " ")]));
-    choice("order", { ...orders, name: "name", breed: "breed", ...more });
-    const button = (text, label, onclick) => element("button", { type: "button", "aria-label": label, onclick }, text);
-    const steps = [button("◀", "previous image", () => this.step(-1)), button("▶", "next image", () => this.step(1))];
-    box.append(element("span", { className: "steps" }, ...steps));
-    if (model.get("kernel")) box.append(...this.photoControls());
-    else for (const name of Object.keys(SLIDERS)) if (name !== "threshold" || !this.several) box.append(this.slider(name));
-    return box;
+  picture(files) {
+    return picture(files, this.facts.runs.length);
   }
 
-  slider(name) {
-    const [label, min, max, step] = SLIDERS[name], { model } = this;
-    const last = model.get("items").length - 1, number = element("output");
-    const input = element("input", { type: "range", min, max: max ?? last, step });
-    const show = () => {
-      input.value = model.get(name);
-      number.textContent = max === null ? `${model.get(name) + 1} of ${last + 1}` : model.get(name).toFixed(2);
-    };
-    input.oninput = () => this.set(name, Number(input.value));
-    model.on(`change:${name}`, show);
-    show();
-    return element("label", { className: "slider" }, element("span", {}, label), input, number);
+  addControls() {
+    const { columns } = this.facts;
+    this.addChoice("view", VIEWS);
+    const orders = columns.includes("dice") ? { given: "worst first", best: "best first" } : { given: "as given" };
+    const more = Object.fromEntries(columns.filter((c) => c !== "dice").map((c) => [c, c.replaceAll("_", " ")]));
+    this.addChoice("order", { ...orders, name: "name", breed: "breed", ...more });
+    this.addSteps();
+    if (this.model.get("kernel")) this.controls.append(...this.photoControls());
+    else for (const name of Object.keys(SLIDERS)) if (name !== "threshold" || !this.several) this.addSlider(name);
   }
 
   photoControls() {
@@ -218,21 +165,8 @@ class Page {
   }
 
   set(name, value) {
-    this.model.set(name, value);
     if (name === "order") this.model.set("position", 0);
-    this.model.save_changes();
-  }
-
-  step(by, name = "position", [, low, high, width] = SLIDERS[name]) {
-    const value = this.model.get(name) + by * width, last = high ?? this.model.get("items").length - 1;
-    this.set(name, Number(Math.min(last, Math.max(low, value)).toFixed(2)));
-  }
-
-  key(event) {
-    const cut = "threshold", move = { ArrowLeft: [-1], ArrowRight: [1], ArrowUp: [1, cut], ArrowDown: [-1, cut] }[event.key];
-    if (!move || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    this.step(...move);
+    super.set(name, value);
   }
 
   sort() { // what has no value comes last
@@ -246,41 +180,7 @@ class Page {
     this.open();
   }
 
-  received() {
-    for (const [row, files] of Object.entries(this.model.get("images"))) {
-      if (!this.cache.has(Number(row))) this.cache.set(Number(row), { files });
-    }
-    this.open();
-  }
-
-  decoded(row) { // undefined while the image is not here
-    const entry = this.cache.get(row);
-    return entry && (entry.picture ??= picture(entry.files, this.facts.runs.length));
-  }
-
-  async open() {
-    const at = Math.min(this.model.get("position"), this.rows.length - 1), row = this.rows[at];
-    const near = [0, 1, -1, 2, -2].map((by) => this.rows[at + by]).filter((other) => other !== undefined);
-    const missing = near.filter((other) => !this.cache.has(other));
-    if (missing.length && this.model.get("kernel") && String(missing) !== String(this.model.get("wanted"))) {
-      this.model.set("wanted", missing);
-      this.model.save_changes();
-    }
-    this.wish = row;
-    const image = await this.decoded(row);
-    if (!image || this.wish !== row) return;
-    Object.assign(this, { image, row });
-    this.schedule();
-    for (const other of near) this.decoded(other); // ahead
-    for (const [other, entry] of this.cache) if (!near.includes(other)) entry.picture = undefined; // for memory
-  }
-
-  schedule() {
-    this.frame ??= requestAnimationFrame(() => { this.frame = null; this.paint(); });
-  }
-
   paint() {
-    if (!this.image) return;
     const { model, image, several, colors } = this, view = model.get("view"), threshold = model.get("threshold");
     const masks = image.runs.map((run) => predicted(run, threshold));
     const scores = masks.map((mask) => image.truth && dice(mask, image.truth));
@@ -292,12 +192,8 @@ class Page {
     this.panels.style.setProperty("--zoom", model.get("zoom"));
     const side = ([0, 30, 24][panels.length] ?? 17) * Math.min(1, image.width / image.height); // few panels are larger
     this.panels.style.setProperty("--base", `${side}rem`);
-    while (this.panels.children.length > panels.length) this.panels.lastChild.remove();
-    while (this.panels.children.length < panels.length) {
-      this.panels.append(element("figure", {}, element("canvas", { role: "img" }), element("figcaption")));
-    }
-    panels.forEach(([name, run], k) => {
-      const [canvas, title] = this.panels.children[k].children;
+    this.figures(panels.length).forEach(([canvas, title], k) => {
+      const [name, run] = panels[k];
       Object.assign(canvas, { width: image.width, height: image.height });
       const pixels = painted(name, image, image.runs[run], masks[run], { opacity: model.get("opacity"), colors, several });
       canvas.getContext("2d").putImageData(new ImageData(pixels, image.width, image.height), 0, 0);
@@ -383,18 +279,4 @@ class Page {
   }
 }
 
-function standalone(el, state) {
-  const told = new EventTarget();
-  const set = (name, value) => {
-    if (state[name] === value) return;
-    state[name] = value;
-    told.dispatchEvent(new Event(`change:${name}`));
-  };
-  const on = (name, listener) => told.addEventListener(name, listener);
-  new Page({ get: (name) => state[name], set, on, save_changes() {}, send() {} }, el, new Map());
-}
-
-export default () => {
-  const cache = new Map(); // of one browser, for all its views: row -> promise of a picture
-  return { render({ model, el }) { new Page(model, el, cache); } };
-};
+export default () => widget(Page);

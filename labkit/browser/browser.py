@@ -1,17 +1,11 @@
 """A browser of predictions against masks: sliders, and a canvas that paints in the page without asking the kernel."""
 
-import base64
-import hashlib
-import html
 import io
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
@@ -21,6 +15,7 @@ from PIL import Image
 
 from labkit import painting
 from labkit.analysis import Predictor
+from labkit.browser.canvas import SHARED, Canvas, encoded
 from labkit.data import Batch, Pets, read_image, resize_image, resize_trimap
 from labkit.errors import LabError
 from labkit.files import written_whole
@@ -29,22 +24,14 @@ from labkit.metrics import foreground_logit, predicted_mask, resize_logits
 SIDE = 512  # longest side of an image that is sent to the page, in pixels; larger ones are made smaller
 
 
-class Canvas(anywidget.AnyWidget):
-    """What `browser.js` paints: images, probabilities and truths, which it asks for by their rows in `items`."""
+class PredictionCanvas(Canvas):
+    """What `browser.js` paints: images with probabilities and truths, as `Browser.sent` makes them."""
 
-    _esm = Path(__file__).with_name("browser.js")
-    _css = Path(__file__).with_name("browser.css")
-    facts = traitlets.Dict().tag(sync=True)  # classes and their colors, names of runs, columns, validation curve
-    items = traitlets.List().tag(sync=True)  # name, breed and table row of each image
-    images = traitlets.Dict().tag(sync=True)  # row -> files, as `Browser.sent` makes them: what is sent now
-    wanted = traitlets.List().tag(sync=True)  # rows that the page lacks
-    kernel = traitlets.Bool(True).tag(sync=True)  # without one the page draws its own sliders
-    position = traitlets.Int(0).tag(sync=True)
-    threshold = traitlets.Float(0.5).tag(sync=True)
-    opacity = traitlets.Float(0.5).tag(sync=True)
-    zoom = traitlets.Float(1).tag(sync=True)
-    view = traitlets.Unicode("all").tag(sync=True)
-    order = traitlets.Unicode("given").tag(sync=True)
+    _esm = SHARED + Path(__file__).with_name("browser.js").read_text(encoding="utf-8")
+    threshold = traitlets.Float(0.5).tag(sync=True, page=True)
+    zoom = traitlets.Float(1).tag(sync=True, page=True)
+    view = traitlets.Unicode("all").tag(sync=True, page=True)
+    order = traitlets.Unicode("given").tag(sync=True, page=True)
     message = traitlets.Unicode().tag(sync=True)
 
 
@@ -71,7 +58,7 @@ class Browser(widgets.VBox):
         chosen: float | None = None,
     ):
         self.predictors = dict(predictors) if isinstance(predictors, Mapping) else {"": predictors}
-        self.pets, self.photos, self.sent = pets, [], lru_cache(maxsize=64)(self._sent)
+        self.pets, self.photos = pets, []
         classes = {predictor.class_names(pets): predictor for predictor in self.predictors.values()}
         if len(classes) > 1:
             raise LabError(f"the networks know different classes: {', '.join(map(str, classes))}; take one target's")
@@ -89,24 +76,19 @@ class Browser(widgets.VBox):
         curve = [] if validation is None else [*validation.items()]
         facts |= {"columns": list(table), "chosen": chosen, "curve": curve}
         view = "all" if len(self.predictors) == 1 else "errors"
-        self.canvas = Canvas(facts=facts, items=items, view=view, threshold=0.5 if chosen is None else chosen)
-        self.canvas.images = {str(row): self.sent(row) for row in range(min(3, len(items)))}
+        state = {"view": view, "threshold": 0.5 if chosen is None else chosen}
+        self.canvas = PredictionCanvas(self._sent, facts=facts, items=items, **state)
+        self.sent = self.canvas.sent
         self.image = widgets.IntSlider(0, 0, len(items) - 1, description="image")
         self.threshold = widgets.FloatSlider(self.canvas.threshold, min=0.02, max=0.98, step=0.02)
         self.opacity = widgets.FloatSlider(0.5, min=0, max=1, step=0.05)
         self.zoom = widgets.FloatSlider(1, min=1, max=8, step=0.5)
-        sliders = {"position": self.image, "threshold": self.threshold, "opacity": self.opacity, "zoom": self.zoom}
-        for name, slider in sliders.items():
-            slider.description, slider.layout.width = slider.description or name, "26em"
-            widgets.jslink((slider, "value"), (self.canvas, name))
+        sliders = self.canvas.linked(
+            position=self.image, threshold=self.threshold, opacity=self.opacity, zoom=self.zoom
+        )
         self.threshold.layout.display = "none" if len(self.names) > 2 else None
-        self.canvas.observe(self._send, names="wanted")
         self.canvas.on_msg(self._receive)
-        super().__init__([*sliders.values(), self.canvas])
-
-    def _send(self, change: dict[str, Any]) -> None:
-        for row in change["new"]:
-            self.canvas.images = {str(row): self.sent(row)}
+        super().__init__([*sliders, self.canvas])
 
     def _receive(self, canvas: Canvas, content: dict[str, Any], buffers: list[Any]) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -141,22 +123,13 @@ class Browser(widgets.VBox):
 
     def to_html(self, count: int = 24, side: int = 256) -> str:
         """The browser of the first images for a page without a kernel; nothing is fetched. Without scripts: a still."""
-        names = ("facts", "items", "threshold", "opacity", "zoom", "view", "order")
-        state = {name: getattr(self.canvas, name) for name in names} | {"position": 0}
-        state["items"] = state["items"][: min(count, len(self.indices))]
-        state["images"] = {str(row): self._sent(row, side) for row in range(len(state["items"]))}
-        text = json.dumps(state, default=lambda raw: base64.b64encode(raw).decode()).replace("</", "<\\/")
-        mark = f"labkit-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        files = (Image.open(io.BytesIO(state["images"]["0"][name])) for name in ("image", "truth", "map0"))
+        images = [self._sent(row, side) for row in range(min(count, len(self.indices)))]
+        files = (Image.open(io.BytesIO(images[0][name])) for name in ("image", "truth", "map0"))
         image, truth, levels = map(np.asarray, files)
-        levels, classes = levels.reshape(-1, *truth.shape), np.array(state["images"]["0"]["classes0"])
+        levels, classes = levels.reshape(-1, *truth.shape), np.array(images[0]["classes0"])
         found = classes[levels.argmax(0)] if len(classes) > 1 else levels[0] >= 256 * self.canvas.threshold
-        still = base64.b64encode(_encoded(painting.error_map(image, found, truth), "JPEG")).decode()
-        alt = f"{html.escape(state['items'][0]['name'])}: missed pixels blue, extra ones vermilion, true outline white"
-        return (
-            f'<style>{Canvas._css}</style><div id="{mark}"><img alt="{alt}" src="data:image/jpeg;base64,{still}"></div>'
-            f'<script type="module">{Canvas._esm}\nstandalone(document.getElementById("{mark}"), {text});</script>'
-        )
+        alt = f"{self.canvas.items[0]['name']}: missed pixels blue, extra ones vermilion, true outline white"
+        return self.canvas.to_html(images, painting.error_map(image, found, truth), alt)
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         return super()._repr_mimebundle_(**options) | {"text/html": self.to_html()}
@@ -171,25 +144,19 @@ class Browser(widgets.VBox):
         full, several, occurring = self._image(row), len(self.names) > 2, {0}
         size = tuple(max(1, round(length * min(1, side / max(full.shape)))) for length in full.shape[:2])
         image = resize_image(full, size)
-        files: dict[str, Any] = {"image": _encoded(image, "JPEG")}
+        files: dict[str, Any] = {"image": encoded(image, "JPEG")}
         if index is not None:
             arrays = (image, resize_trimap(self.pets.trimap(index), size))
             batch = Batch(*(torch.from_numpy(array[None].copy()) for array in arrays), torch.tensor([index]))
             truth = self.prepare(batch)[1][0].byte().cpu().numpy()
-            files["truth"], occurring = _encoded(truth, "PNG"), {0, *truth.ravel().tolist()} - {painting.IGNORED}
+            files["truth"], occurring = encoded(truth, "PNG"), {0, *truth.ravel().tolist()} - {painting.IGNORED}
         for number, predictor in enumerate(self.predictors.values()):
             logits = resize_logits(predictor.image_logits(full)[None], size)
             classes = sorted(occurring | set(predicted_mask(logits).unique().tolist())) if several else [1]
             shares = logits[0].softmax(0)[classes] if several else foreground_logit(logits)[0].sigmoid()
             levels = (shares * 256).clamp(max=255).byte().cpu().numpy().reshape(-1, size[1])
-            files |= {f"map{number}": _encoded(levels, "PNG"), f"classes{number}": classes}
+            files |= {f"map{number}": encoded(levels, "PNG"), f"classes{number}": classes}
         return files
 
     def _image(self, row: int) -> np.ndarray:
         return self.pets.image(self.indices[row]) if row < len(self.indices) else self.photos[row - len(self.indices)]
-
-
-def _encoded(pixels: np.ndarray, kind: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **({"quality": 85} if kind == "JPEG" else {}))
-    return file.getvalue()

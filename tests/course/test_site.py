@@ -3,13 +3,16 @@
 import base64
 import io
 import json
+import re
 import shutil
+from collections.abc import Collection, Iterable
 
 import nbformat
 import numpy as np
 import pytest
 from PIL import Image
 
+from course.lab import committed_site, notebook_files
 from course.site import MARK, MEASURES, lab_page, write_site
 from labkit import analysis, data
 from labkit.browser import Browser
@@ -97,30 +100,67 @@ def test_a_site_is_replaced_and_a_users_folder_is_not(site, tmp_path):
     assert before.is_file()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")])
-def test_every_page_is_accessible_fits_the_screen_and_asks_no_host(site, width, scheme):
+def browse(site, names: Iterable[str], width: int, scheme: str, live: Collection[str]) -> list[str]:
+    """What is wrong with pages: serious findings of axe, pages wider than the screen, requests to hosts, messages."""
     from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
-    asked, complaints = [], []
+    wrong = []
+
+    def requested(request) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            wrong.append(f"asked {request.url}")
+
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         context = chromium.new_context(offline=True, viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context.set_default_timeout(300_000)  # a large page on a busy machine
         page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        for name in ("index", "01_first", "02_next", "reports"):
+        page.on("request", requested)
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        for name in names:
             page.goto((site / f"{name}.html").as_uri())
-            if name == "02_next":
+            if name in live:
                 page.wait_for_selector(".labkit-browser[data-painted]")
-            found = [
-                v
-                for v in Axe().run(page, options={"preload": False}).response["violations"]
-                if v["impact"] in ("serious", "critical")
-            ]
-            assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found] == [], name
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            options = {"preload": False, "resultTypes": ["violations"]}
+            for found in Axe().run(page, options=options).response["violations"]:
+                if found["impact"] in ("serious", "critical"):
+                    wrong += [f"{name}: {found['id']}: {node['html'][:300]}" for node in found["nodes"]]
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                wrong.append(f"{name}: wider than the screen")
         chromium.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert complaints == []
+    return wrong
+
+
+SCREENS = [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
+def test_every_page_is_accessible_fits_the_screen_and_asks_no_host(site, width, scheme):
+    assert browse(site, ("index", "01_first", "02_next", "reports"), width, scheme, live=["02_next"]) == []
+
+
+@pytest.fixture(scope="module")
+def whole_site(tmp_path_factory):
+    """The site of the committed notebooks."""
+    return committed_site(tmp_path_factory.mktemp("whole") / "site").parent
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
+def test_every_chapter_is_accessible_fits_the_screen_and_asks_no_host(whole_site, width, scheme):
+    names = sorted(path.stem for path in whole_site.glob("*.html") if path.stem not in ("genindex", "search"))
+    assert len([name for name in names if name[:2].isdigit()]) == 10
+    live = [name for name in names if name[:2] in ("02", "03", "05", "06")]
+    assert browse(whole_site, names, width, scheme, live) == []
+
+
+@pytest.mark.slow
+def test_every_image_of_the_chapters_is_described(whole_site):
+    for notebook in notebook_files():
+        page = (whole_site / f"{notebook.stem}.html").read_text()
+        images = re.findall(r"<img [^>]*>", page)
+        bare = [image[:200] for image in images if not re.search(r'alt="[^"]{15,}"', image)]
+        assert bare == [], notebook.stem
