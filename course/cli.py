@@ -10,6 +10,7 @@ from course.doctor import doctor
 from course.grading.command import grade
 from course.hand_in import handin
 from course.handout import handout
+from course.reporting.command import report
 from labkit.cli.shell import Data, Device, bar, run
 from labkit.errors import LabError
 
@@ -164,6 +165,7 @@ app.command()(doctor)
 app.command()(handout)
 app.command()(grade)
 app.command()(handin)
+app.command()(report)
 app.add_typer(claims_app, name="claims")
 
 
