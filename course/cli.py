@@ -8,7 +8,9 @@ import typer
 from course.claims_cli import claims_app
 from course.doctor import doctor
 from course.grading.command import grade
+from course.hand_in import handin
 from course.handout import handout
+from course.reporting.command import report
 from labkit.cli.shell import Data, Device, bar, run
 from labkit.errors import LabError
 
@@ -162,6 +164,8 @@ def _readable(title: str, table: "pd.DataFrame") -> str:
 app.command()(doctor)
 app.command()(handout)
 app.command()(grade)
+app.command()(handin)
+app.command()(report)
 app.add_typer(claims_app, name="claims")
 
 

@@ -20,6 +20,8 @@ from labkit.data import Pets, open_pets
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BREEDS = {"Abby": (1, 1), "Bombo": (2, 1), "corgo": (3, 2), "dachso": (4, 2)}
+COURSE = ("lab", "sweep", "doctor", "claims", "handout", "grade", "handin", "report")
+"""Commands of `course`; all others are of `labkit`."""
 SIZES = [(40, 52), (64, 48), (33, 71), (80, 80), (57, 39), (48, 48)]
 
 # a busy machine is no fault of the code
@@ -110,7 +112,7 @@ def shell(lab_home, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Runs `labkit ...` or `course ...` in this process; returns status, stdout, stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        program = "course" if words[0] in ("lab", "sweep", "doctor", "claims", "handout") else "labkit"
+        program = "course" if words[0] in COURSE else "labkit"
         monkeypatch.setattr(sys, "argv", [program, *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             importlib.import_module(f"{program}.cli").main()  # typer ends every command with SystemExit
