@@ -10,22 +10,13 @@ from scipy import stats
 from sklearn.calibration import calibration_curve
 
 from course import checks
-from course.checks.verdict import WrongAnswer
+from tests.course.refusals import failing, refuse
 
 SEEDS = (0, 1, 7)
 EXERCISES = (
     *("two_means", "false_alarm", "image_scores", "bootstrap_interval", "best_threshold", "calibration_error"),
     *("report_dices", "mask_runs", "decoded_mask", "hand_in"),
 )
-
-
-def refuse(check, answer, advice, seed=0):
-    with pytest.raises(WrongAnswer, match=advice):
-        check(answer, seed)
-
-
-def failing(*arguments):
-    raise ZeroDivisionError("division by zero")
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -6,23 +6,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from course import checks
-from course.checks.verdict import WrongAnswer
 from labkit.models import AttentionGate, AttentionUNet, UNet
 from labkit.models.blocks import join
+from tests.course.refusals import failing, refuse
 
 EXERCISES = (
     *("hand_weights", "gate_slope", "gate_parameters", "gate_scores", "attention_gate", "gate_module"),
     *("gated_unet", "repaired_gate", "replaced_map"),
 )
-
-
-def refuse(check, answer, advice, seed=0):
-    with pytest.raises(WrongAnswer, match=advice):
-        check(answer, seed)
-
-
-def failing(*arguments):
-    raise ZeroDivisionError("division by zero")
 
 
 @pytest.mark.parametrize("name", EXERCISES)

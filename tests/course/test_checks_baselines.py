@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 
 from course import checks
-from course.checks.verdict import WrongAnswer
 from labkit.metrics import (
     confusion_matrix,
     dice_score,
@@ -17,12 +16,7 @@ from labkit.metrics import (
     per_image,
     pooled,
 )
-
-
-def refuse(check, answer, advice, seed=0):
-    with pytest.raises(WrongAnswer, match=advice):
-        check(answer, seed)
-
+from tests.course.refusals import refuse
 
 # --- a constant prediction
 

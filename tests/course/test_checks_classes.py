@@ -6,22 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from course import checks
-from course.checks.verdict import WrongAnswer
 from labkit.metrics import class_counts, confusion_matrix, iou_score
+from tests.course.refusals import failing, refuse
 
 EXERCISES = (
     *("uniform_loss", "everything_pet", "pixel_cross_entropy", "confusion_table", "class_dice", "mean_iou"),
     *("constant_iou", "repaired_dice", "found_and_named", "split_by_group", "share_after_redraw"),
 )
-
-
-def refuse(check, answer, advice, seed=0):
-    with pytest.raises(WrongAnswer, match=advice):
-        check(answer, seed)
-
-
-def failing(*arguments):
-    raise ZeroDivisionError("division by zero")
 
 
 @pytest.mark.parametrize("name", EXERCISES)

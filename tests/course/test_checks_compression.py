@@ -1,27 +1,19 @@
 """Notebook 10's checks on smaller networks: right answers pass however they are written; usual wrong ones are named."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from course import checks
-from course.checks.verdict import WrongAnswer
 from course.compression import fold_batch_norm, quantize
-
-SEEDS = (0, 7)
-
-
-def accept(check, answer, capsys):
-    for seed in SEEDS:
-        check(answer, seed)
-    assert capsys.readouterr().out.startswith(f"✓ {check.exercise}")
+from tests.course import refusals
+from tests.course.refusals import accept
 
 
-def refuse(check, answer, name):
-    for seed in SEEDS:
-        with pytest.raises(WrongAnswer, match=name):
-            check(answer, seed)
+refuse = partial(refusals.refuse, seeds=(0, 7))
 
 
 def scale(weight, over=127):

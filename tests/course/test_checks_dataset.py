@@ -10,14 +10,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from course import checks
-from course.checks.verdict import WrongAnswer
 from labkit.data import resize_image, resize_trimap
-
-
-def refused(check, answer, named):
-    with pytest.raises(WrongAnswer, match=named):
-        check(answer)
-
+from tests.course.refusals import refuse
 
 # --- predictions
 
@@ -39,7 +33,7 @@ def test_the_right_sizes_pass(answer):
     ],
 )
 def test_wrong_sizes_are_named(answer, named):
-    refused(checks.split_sizes, answer, named)
+    refuse(checks.split_sizes, answer, named)
 
 
 @pytest.mark.parametrize("answer", [(0.1, 0.8), [1 / 10, 8 / 10]])
@@ -58,7 +52,7 @@ def test_the_right_shares_pass(answer):
     ],
 )
 def test_wrong_shares_are_named(answer, named):
-    refused(checks.choice_shares, answer, named)
+    refuse(checks.choice_shares, answer, named)
 
 
 # --- labels made smaller
@@ -106,7 +100,7 @@ def test_right_labels_pass(answer):
     ],
 )
 def test_wrong_labels_are_named(answer, named):
-    refused(checks.smaller_labels, answer, named)
+    refuse(checks.smaller_labels, answer, named)
 
 
 # --- image and mask in step
@@ -150,7 +144,7 @@ def test_pairs_in_step_pass(answer):
     ],
 )
 def test_pairs_out_of_step_are_named(answer, named):
-    refused(checks.move_pair, answer, named)
+    refuse(checks.move_pair, answer, named)
 
 
 # --- the build: tensors
@@ -223,7 +217,7 @@ def changed(image=lambda x: x, mask=lambda y: y):
     ],
 )
 def test_wrong_tensors_are_named(answer, named):
-    refused(checks.pair_to_tensors, answer, named)
+    refuse(checks.pair_to_tensors, answer, named)
 
 
 # --- the build: a flip
@@ -261,7 +255,7 @@ def test_right_flips_pass(answer):
     ],
 )
 def test_wrong_flips_are_named(answer, named):
-    refused(checks.flip_pair, answer, named)
+    refuse(checks.flip_pair, answer, named)
 
 
 # --- the build: the Dataset
@@ -346,7 +340,7 @@ def variant(**methods):
     ],
 )
 def test_wrong_datasets_are_named(answer, named):
-    refused(checks.pet_pairs, answer, named)
+    refuse(checks.pet_pairs, answer, named)
 
 
 def open_raw(self, name):
@@ -444,4 +438,4 @@ def rarely(images, masks, mean, std):
     ],
 )
 def test_wrong_batches_are_named(answer, named):
-    refused(checks.training_batch, answer, named)
+    refuse(checks.training_batch, answer, named)

@@ -1,26 +1,20 @@
 """Notebook 10's checks on encoders: right answers pass however they are written; each usual wrong one is named."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from course import checks
-from course.checks.verdict import WrongAnswer
 from labkit import models
+from tests.course import refusals
+from tests.course.refusals import accept
 
 TAPS = {"features.1": 16, "features.3": 24, "features.6": 32, "features.13": 96, "features.18": 1280}
 
-
-def accept(check, answer, capsys, seeds=(0, 7)):
-    for seed in seeds:
-        check(answer, seed)
-    assert capsys.readouterr().out.startswith(f"✓ {check.exercise}")
-
-
-def refuse(check, answer, name):
-    with pytest.raises(WrongAnswer, match=name):
-        check(answer, 3)
+refuse = partial(refusals.refuse, seeds=3)
 
 
 @pytest.mark.parametrize("answer", [147, 147.0, torch.tensor(147), [147]])

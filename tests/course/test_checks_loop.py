@@ -10,16 +10,10 @@ from torch.nn.utils import get_total_norm
 from course import checks
 from course.checks.loop_runs import _recipe
 from course.checks.toy import Toy
-from course.checks.verdict import WrongAnswer
 from labkit.data import BatchTransform, batch_indices, batch_loader, load_arrays, open_pets
 from labkit.metrics import dice_score, overlap_counts, per_image
 from labkit.training import LOSSES, build_network, build_optimizer, build_schedule, epochs, resolve
-
-
-def refuse(check, answer, advice, seed=0):
-    with pytest.raises(WrongAnswer, match=advice):
-        check(answer, seed)
-
+from tests.course.refusals import refuse
 
 # --- stage 1
 
@@ -87,7 +81,7 @@ def wrong_step(fault):
     ],
 )
 def test_wrong_steps_are_named(fault, advice):
-    refuse(checks.train_step, wrong_step(fault), advice, seed=3)
+    refuse(checks.train_step, wrong_step(fault), advice, seeds=3)
 
 
 # --- stage 2
@@ -191,7 +185,7 @@ def wrong_validation(fault):
     ],
 )
 def test_wrong_validations_are_named(fault, advice):
-    refuse(checks.validate, wrong_validation(fault), advice, seed=1)
+    refuse(checks.validate, wrong_validation(fault), advice, seeds=1)
 
 
 # --- stage 4

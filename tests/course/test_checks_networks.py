@@ -1,27 +1,20 @@
 """Notebook 03's predictions, and its tools that find faults: right answers pass, each usual wrong one is named."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from course import checks, probes
-from course.checks.verdict import WrongAnswer
 from course.probes import PlainBlock
 from labkit import models
-
-SEEDS = (0, 7)
-
-
-def accept(check, answer, capsys):
-    for seed in SEEDS:
-        check(answer, seed)
-    assert capsys.readouterr().out.startswith(f"✓ {check.exercise}")
+from tests.course import refusals
+from tests.course.refusals import accept
 
 
-def refuse(check, answer, name):
-    with pytest.raises(WrongAnswer, match=name):
-        check(answer, 3)
+refuse = partial(refusals.refuse, seeds=3)
 
 
 @pytest.mark.parametrize("answer", [(1e-17, 5.05), [0.1**17, 1.1**17], torch.tensor([1e-17, 5.0545]), (1e-17, 5.1)])

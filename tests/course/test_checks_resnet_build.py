@@ -1,5 +1,7 @@
 """Notebook 03's ResNet34-UNet in stages: modules written differently pass; each usual mistake of a build is named."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,20 +9,11 @@ from torch import nn
 
 from course import checks
 from course.checks.lab_decoder import attended
-from course.checks.verdict import WrongAnswer
 from labkit import models
+from tests.course import refusals
+from tests.course.refusals import accept
 
-
-def accept(check, answer, capsys, seeds=(0, 7)):
-    for seed in seeds:
-        check(answer, seed)
-    assert capsys.readouterr().out.startswith(f"✓ {check.exercise}")
-
-
-def refuse(check, answer, name, seeds=(3,)):
-    for seed in seeds:
-        with pytest.raises(WrongAnswer, match=name):
-            check(answer, seed)
+refuse = partial(refusals.refuse, seeds=3)
 
 
 def same(y):

@@ -8,12 +8,7 @@ import pytest
 import torch
 
 from course import checks
-from course.checks.verdict import WrongAnswer
-
-
-def refuse(check, answer, advice, seed=0):
-    with pytest.raises(WrongAnswer, match=advice):
-        check(answer, seed)
+from tests.course.refusals import refuse
 
 
 def test_predictions():
@@ -75,7 +70,7 @@ def test_right_clocks_pass(answer):
     ],
 )
 def test_wrong_clocks_are_named(changes, advice):
-    refuse(checks.median_seconds, lambda *parts: measure(*parts, **changes), advice, seed=2)
+    refuse(checks.median_seconds, lambda *parts: measure(*parts, **changes), advice, seeds=2)
 
 
 def test_a_list_of_seconds_is_not_a_dictionary():
@@ -112,7 +107,7 @@ def test_reading_the_rows_first_passes(answer):
     ],
 )
 def test_slow_and_wrong_readers_are_named(answer, advice):
-    refuse(checks.read_batch, answer, advice, seed=4)
+    refuse(checks.read_batch, answer, advice, seeds=4)
 
 
 # --- break even

@@ -8,23 +8,14 @@ import torch
 import torch.nn.functional as F
 
 from course import checks
-from course.checks.verdict import WrongAnswer
 from labkit.training import dice_loss
+from tests.course.refusals import failing, refuse
 
 EXERCISES = (
     *("fresh_losses", "bce_from_logits", "soft_dice_loss", "loss_and_mask", "steps_and_rate"),
     *("train_step", "train_epoch", "validate", "train", "resume", "first_losses", "evaluate", "keeper"),
     *("whole_step", "growing_share", "median_seconds", "read_batch", "break_even"),
 )
-
-
-def refuse(check, answer, advice, seed=0):
-    with pytest.raises(WrongAnswer, match=advice):
-        check(answer, seed)
-
-
-def failing(*arguments):
-    raise ZeroDivisionError("division by zero")
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -128,7 +119,7 @@ def clamped(x, t):
     ],
 )
 def test_wrong_cross_entropies_are_named(answer, advice):
-    refuse(checks.bce_from_logits, answer, advice, seed=3)
+    refuse(checks.bce_from_logits, answer, advice, seeds=3)
 
 
 # --- Dice loss
@@ -177,7 +168,7 @@ def each_image(x, t):
     ],
 )
 def test_wrong_dice_losses_are_named(answer, advice):
-    refuse(checks.soft_dice_loss, answer, advice, seed=5)
+    refuse(checks.soft_dice_loss, answer, advice, seeds=5)
 
 
 # --- a sigmoid too many
@@ -218,4 +209,4 @@ def test_one_sigmoid_in_each_place_passes(answer):
     ],
 )
 def test_wrong_repairs_of_the_sigmoid_are_named(answer, advice):
-    refuse(checks.loss_and_mask, answer, advice, seed=2)
+    refuse(checks.loss_and_mask, answer, advice, seeds=2)
