@@ -12,7 +12,6 @@ from course.compression import fold_batch_norm, quantize
 from tests.course import refusals
 from tests.course.refusals import accept
 
-
 refuse = partial(refusals.refuse, seeds=(0, 7))
 
 

@@ -13,7 +13,6 @@ from labkit import models
 from tests.course import refusals
 from tests.course.refusals import accept
 
-
 refuse = partial(refusals.refuse, seeds=3)
 
 

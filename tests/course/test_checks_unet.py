@@ -16,7 +16,6 @@ from labkit import models
 from tests.course import refusals
 from tests.course.refusals import accept
 
-
 refuse = partial(refusals.refuse, seeds=(0, 7))
 
 
