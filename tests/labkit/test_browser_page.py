@@ -41,8 +41,7 @@ class Shown:
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def open(self, browser: Browser, path) -> "Shown":
-        path.write_text(FRAME.format(browser.to_html()), encoding="utf-8")
+    def open(self, path) -> "Shown":
         self.page.goto(path.as_uri())
         self.root.and_(self.page.locator("[data-painted]")).wait_for()
         return self
@@ -103,6 +102,18 @@ def browser():
     return Browser(predictor, pets, indices, table, validation, chosen=0.5)
 
 
+def written(browser: Browser, path):
+    """The browser as a page in a file."""
+    path.write_text(FRAME.format(browser.to_html()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(browser, tmp_path_factory):
+    """The page of the sample's browser, made once: no test changes it."""
+    return written(browser, tmp_path_factory.mktemp("page") / "page.html")
+
+
 def decoded(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
@@ -112,16 +123,16 @@ def binary_dice(levels: np.ndarray, truth: np.ndarray, threshold: float) -> floa
     return metrics.per_image(metrics.dice_score, metrics.overlap_counts(*masks)).item()
 
 
-def test_the_page_holds_24_images_and_asks_no_host(browser, shown, tmp_path):
-    assert len(browser.to_html()) < 1_500_000
-    shown.open(browser, tmp_path / "page.html")
+def test_the_page_holds_24_images_and_asks_no_host(shown, page):
+    assert page.stat().st_size < 1_500_000
+    shown.open(page)
     assert "1 of 24" in shown.root.inner_text()
     assert [url for url in shown.requests if not url.startswith(("file:", "data:", "blob:"))] == []
     assert shown.errors == []
 
 
-def test_the_dice_in_the_page_is_that_of_the_map_that_was_sent(browser, shown, tmp_path):
-    shown.open(browser, tmp_path / "page.html")
+def test_the_dice_in_the_page_is_that_of_the_map_that_was_sent(browser, shown, page):
+    shown.open(page)
     for row in (0, 7, 23):
         shown.slide("image", row)
         shown.page.wait_for_function(
@@ -137,8 +148,8 @@ def test_the_dice_in_the_page_is_that_of_the_map_that_was_sent(browser, shown, t
         assert f"in the table {of_table:.3f}" in shown.root.locator(".caption").inner_text()
 
 
-def test_every_view_is_painted_as_labkit_paints_it(browser, shown, tmp_path):
-    shown.open(browser, tmp_path / "page.html").view("overlay").slide("opacity", 0)
+def test_every_view_is_painted_as_labkit_paints_it(browser, shown, page):
+    shown.open(page).view("overlay").slide("opacity", 0)
     image, files = shown.canvas(), browser._sent(0, 256)
     assert np.abs(image - decoded(files["image"])).mean() < 1
     image = image.astype(np.uint8)
@@ -163,8 +174,8 @@ def test_every_view_is_painted_as_labkit_paints_it(browser, shown, tmp_path):
     assert np.abs(probability[inside] - (decoded(files["map0"])[inside][:, None] / 255 * 255)).max() <= 1
 
 
-def test_the_order_follows_the_table_the_name_and_the_breed(browser, shown, tmp_path):
-    shown.open(browser, tmp_path / "page.html")
+def test_the_order_follows_the_table_the_name_and_the_breed(browser, shown, page):
+    shown.open(page)
     items = browser.canvas.items[:24]
     assert shown.name() == items[0]["name"] == min(items, key=lambda item: item["values"]["dice"])["name"]
     keys = {
@@ -180,8 +191,8 @@ def test_the_order_follows_the_table_the_name_and_the_breed(browser, shown, tmp_
             shown.root.get_by_label("next image").click()
 
 
-def test_arrow_keys_move_image_and_threshold_and_stop_at_the_ends(browser, shown, tmp_path):
-    shown.open(browser, tmp_path / "page.html").root.locator(".panels").focus()
+def test_arrow_keys_move_image_and_threshold_and_stop_at_the_ends(browser, shown, page):
+    shown.open(page).root.locator(".panels").focus()
     press = shown.page.keyboard.press
     press("ArrowLeft")
     shown.act(lambda: press("ArrowRight")).act(lambda: press("ArrowUp"))
@@ -196,8 +207,8 @@ def test_arrow_keys_move_image_and_threshold_and_stop_at_the_ends(browser, shown
     assert "at threshold 0.98" in shown.root.locator(".caption").inner_text()
 
 
-def test_a_click_on_a_point_opens_its_image(browser, shown, tmp_path):
-    shown.open(browser, tmp_path / "page.html")
+def test_a_click_on_a_point_opens_its_image(browser, shown, page):
+    shown.open(page)
     shown.act(lambda: shown.root.locator("circle.point").nth(17).click())
     assert shown.name() == browser.canvas.items[17]["name"]
 
@@ -207,7 +218,7 @@ def test_two_runs_are_shown_next_to_each_other(browser, shown, tmp_path):
         analysis.open_run(analysis.committed_weights("sample-resnet34-unet")), "cpu", "float32"
     )
     both = Browser({"UNet": next(iter(browser.predictors.values())), "ResNet": other}, browser.pets, browser.indices)
-    shown.open(both, tmp_path / "page.html").view("overlay")
+    shown.open(written(both, tmp_path / "page.html")).view("overlay")
     assert shown.root.locator("figcaption").all_inner_texts() == ["prediction, UNet", "prediction, ResNet"]
     files = both._sent(0, 256)
     scores = [binary_dice(decoded(files[name]), decoded(files["truth"]), 0.5) for name in ("map0", "map1")]
@@ -219,7 +230,7 @@ def test_classes_have_their_colors_a_legend_and_their_own_dice(shown, tiny_pets,
     fit(parse_recipe(SPECIES.format("species"), "a test"), tiny_pets, tmp_path / "run", device="cpu")
     predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
     several = Browser(predictor, tiny_pets, tiny_pets.split("test"))
-    shown.open(several, tmp_path / "page.html").slide("opacity", 1)
+    shown.open(written(several, tmp_path / "page.html")).slide("opacity", 1)
     assert shown.root.get_by_label("threshold").and_(shown.page.locator("input")).count() == 0
     for row in range(len(several.indices)):
         shown.slide("image", row)
@@ -246,7 +257,7 @@ def test_ignored_pixels_are_no_mistakes(shown, tiny_pets, tmp_path):
     fit(recipe, tiny_pets, tmp_path / "run", device="cpu")
     predictor = analysis.load_predictor(analysis.open_run(tmp_path / "run"), "cpu", "float32")
     ignoring = Browser(predictor, tiny_pets, tiny_pets.split("test"), chosen=0.02)  # nearly all is called pet
-    shown.open(ignoring, tmp_path / "page.html").view("errors")
+    shown.open(written(ignoring, tmp_path / "page.html")).view("errors")
     colors, border = shown.canvas(), tiny_pets.trimap(ignoring.indices[0]) == 3
     assert border.any()
     assert (np.ptp(colors[border], axis=1) == 0).all(), "gray, as an image without a mistake"
@@ -254,8 +265,8 @@ def test_ignored_pixels_are_no_mistakes(shown, tiny_pets, tmp_path):
     assert float(shown.root.get_attribute("data-dice")) == pytest.approx(binary_dice(levels, truth, 0.02), abs=1e-12)
 
 
-def test_everything_that_can_be_used_has_a_name_and_the_image_is_described(browser, shown, tmp_path):
-    shown.open(browser, tmp_path / "page.html")
+def test_everything_that_can_be_used_has_a_name_and_the_image_is_described(shown, page):
+    shown.open(page)
     names = shown.root.locator("button, select, input, canvas, svg, .panels").evaluate_all(
         "all => all.map(n => n.getAttribute('aria-label') || [...(n.labels || [])].map(l => l.innerText).join())"
     )

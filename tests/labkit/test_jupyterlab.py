@@ -20,22 +20,27 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
-@pytest.fixture
-def jupyter(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A copy of the notebooks, which the server shows."""
+    return Path(shutil.copytree(ROOT / "notebooks", tmp_path_factory.mktemp("lab") / "notebooks"))
+
+
+@pytest.fixture(scope="module")
+def jupyter(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"),
-            *("--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path / 'notebooks'}"),
+            *("--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"),
             *("--LabApp.extension_manager=readonly", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ
-        | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s")},
+        | {"JUPYTER_CONFIG_DIR": str(folder.parent / "config"), "JUPYTERLAB_SETTINGS_DIR": str(folder.parent / "s")},
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -51,15 +56,21 @@ def jupyter(tmp_path):
         server.wait(30)
 
 
-@pytest.fixture
-def page(jupyter):
+@pytest.fixture(scope="module")
+def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-        yield page
-        chromium.close()
+        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield program
+        program.close()
+
+
+@pytest.fixture
+def page(chromium):
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    yield page
+    page.close()
 
 
 def run_all(page, address: str) -> None:
@@ -82,7 +93,7 @@ def photo(size: tuple[int, int]) -> bytes:
     return file.getvalue()
 
 
-def test_the_browser_of_05_obeys_sliders_views_keys_and_takes_a_photo(jupyter, page, tmp_path):
+def test_the_browser_of_05_obeys_sliders_views_keys_and_takes_a_photo(jupyter, page, folder):
     asked, complaints = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -136,7 +147,7 @@ def test_the_browser_of_05_obeys_sliders_views_keys_and_takes_a_photo(jupyter, p
     root.get_by_role("button", name="save cut out").click()
     page.wait_for_selector("text=/saved as/", timeout=60_000)
     keep_screenshot(page, "photo")
-    cutout = Image.open(tmp_path / "notebooks" / "my dog-cutout.png")
+    cutout = Image.open(folder / "my dog-cutout.png")
     assert (cutout.size, cutout.mode) == ((4000, 3000), "RGBA")
     assert [url for url in asked if not url.startswith((jupyter, "data:", "blob:"))] == []
     assert [text for text in complaints if "labkit" in text or "browser.js" in text or "anywidget" in text] == []
@@ -178,10 +189,10 @@ WATCH = """() => {
 }"""
 
 
-def test_live_curves_change_in_place_without_a_jump(jupyter, page, tmp_path):
+def test_live_curves_change_in_place_without_a_jump(jupyter, page, folder):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LIVE)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, tmp_path / "notebooks" / "live.ipynb")
+    nbformat.write(notebook, folder / "live.ipynb")
     page.goto(f"{jupyter}/lab/tree/live.ipynb?reset", timeout=120_000)
     page.wait_for_selector("text=/\\| Idle/", timeout=120_000)
     page.evaluate(WATCH)
