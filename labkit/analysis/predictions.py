@@ -112,12 +112,8 @@ def predict_files(
 
     `<out>/<name>.png` is written, if there is an `out`: 0 and 255; of networks of several classes class indices, as a
     palette image in `painting.CLASS_COLORS`. The logits are upsampled before the threshold. An image is turned as its
-    EXIF tag says.
-
-    Args:
-        images: image files, folders, or patterns.
-        progress: wraps the files, such as `tqdm`.
-        failed: where it is given, a file that is no image adds its sentence, and the others go on.
+    EXIF tag says. Folders and patterns may be named, too. Where a list `failed` is given, a file that is no image adds
+    its sentence there, and the others go on; `progress` wraps the files, such as `tqdm`.
 
     Raises:
         LabError: a file is missing or no image; a mask would replace an image, another mask, or a file of the user's.
@@ -163,11 +159,8 @@ def predict_split(
     """Write `<masks>/<name>.png` and `<pictures>/<name>.png` for each image of a split; yields names and masks.
 
     A mask is as of `predict_files`. A picture shows image, prediction and truth side by side at the image's own size,
-    with the Dice at that size in its title; `right_and_wrong` paints the prediction with `painting.agreement`.
-
-    Args:
-        split: a part of the recipe's split (`test`), or `<family>/<part>` of another.
-        progress: wraps the images, such as `tqdm`.
+    with the Dice at that size in its title; `right_and_wrong` paints the prediction with `painting.agreement`. A split
+    is a part of the recipe's (`test`), or `<family>/<part>` of another; `progress` wraps the images, such as `tqdm`.
 
     Raises:
         LabError: at once: there is no such split, the data have other classes, a file of the user's would be replaced.

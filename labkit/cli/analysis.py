@@ -54,11 +54,9 @@ def evaluate(
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder, or a weights file.")],
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files, a folder of them, or a pattern.")] = None,
+    images: Annotated[list[Path], typer.Argument(help="Image files, a folder of them, or a pattern.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the masks.")] = None,
     rle: Annotated[Path | None, typer.Option(help="CSV file for run lengths (image_id,encoded_mask).")] = None,
-    split: Annotated[str | None, typer.Option(help="All images of this part of --data, as in evaluate.")] = None,
-    data: Data = "sample",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability above which a pixel is pet.")] = 0.5,
     device: Device = "auto",
 ) -> None:
@@ -66,16 +64,12 @@ def predict(
 
     A file that is no image is named at the end; the others are predicted all the same.
 
-    Examples: `labkit predict weights/pets-128-unet.safetensors cat.jpg dog.jpg --out masks`;
-    `labkit predict runs/unet --split test --data pets --out masks`
+    Example: `labkit predict weights/pets-128-unet.safetensors cat.jpg dog.jpg --out masks`
     """
-    from labkit.analysis import load_predictor, open_run, predict_files, predict_split
-    from labkit.data import open_pets
+    from labkit.analysis import load_predictor, open_run, predict_files
     from labkit.data.rle import write_rle
     from labkit.files import check_targets
 
-    if bool(images) == bool(split):
-        raise LabError("predict: name images, or with --split a part of the data; one of the two")
     if not (out or rle):
         raise LabError("predict: say where the masks go: --out FOLDER, --rle FILE, or both")
     predictor, progress = load_predictor(open_run(run), device), partial(bar, what="predicting")
@@ -83,10 +77,7 @@ def predict(
         raise LabError("--rle: run lengths hold one foreground, and this network tells several classes apart")
     check_targets([rle] if rle else [], option="--rle")
     failed: list[str] = []
-    if split:
-        written = predict_split(predictor, open_pets(data), split, out, threshold=threshold, progress=progress)
-    else:
-        written = predict_files(predictor, images, out, threshold, progress, failed)
+    written = predict_files(predictor, images, out, threshold, progress, failed)
     number = write_rle(rle, written) if rle else sum(1 for _ in written)
     typer.echo(f"{number} masks in {' and '.join(str(place) for place in (out, rle) if place)}")
     for sentence in failed:

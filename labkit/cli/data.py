@@ -20,12 +20,8 @@ def data_get(
 ) -> None:
     """Put a data set in its place: unpack the sample, fetch the pets, or import a copy that you have.
 
-    Examples:
-
-    `labkit data get --data sample`; `labkit data get --data pets` (about 800 MB, checked by torchvision)
-
-    `labkit data get --data pets --from ~/Downloads/oxford-iiit-pet.tar.gz`
-
+    Examples: `labkit data get --data pets` (about 800 MB, checked by torchvision);
+    `labkit data get --data pets --from ~/Downloads/oxford-iiit-pet.tar.gz`;
     `labkit data get --data dataset/mine --from FOLDER --mask-values 0,38,75` (FOLDER holds images/ and masks/)
     """
     from labkit.data import get_pets
@@ -36,8 +32,8 @@ def data_get(
     kind = "images, groups" if pets.classes else "pets, breeds"
     typer.echo(f"{pets.label}: {len(pets)} {kind}: {len(pets.breeds)}, in {pets.folder}")
     if (table := pets.folder / "annotations" / MASK_VALUES).is_file():
-        typer.echo(told := table.read_text(encoding="utf-8").rstrip())
-        if "(ignored)" in told:
+        typer.echo(found := table.read_text(encoding="utf-8").rstrip())
+        if "(ignored)" in found:
             typer.echo("(ignored) counts in neither loss nor score; name all values (--mask-values) to make it a class")
 
 

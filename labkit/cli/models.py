@@ -44,9 +44,9 @@ def models(
         raise next(iter(left_out.values()))
     for label, error in left_out.items():
         typer.echo(f"left out: {label}: {error}", err=True)
-    told = f"{where.type.upper()} with {torch.get_num_threads()} threads; torch {torch.__version__}"
+    machine = f"{where.type.upper()} with {torch.get_num_threads()} threads; torch {torch.__version__}"
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="network")
-    typer.echo(f"one image of {size}x{size} pixels; {told}\n\n{table.to_string(float_format='%.2f')}")
+    typer.echo(f"one image of {size}x{size} pixels; {machine}\n\n{table.to_string(float_format='%.2f')}")
 
 
 def _arguments(label: str) -> dict[str, Any]:

@@ -30,11 +30,8 @@ def train(
 ) -> None:
     """Train a network by a recipe; the run folder holds all that later steps need, and the curves.
 
-    Examples:
-
-    `labkit train quick`; `labkit train cpu-128-unet --data pets --run-dir runs/unet`;
-    `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`
-
+    Examples: `labkit train quick`; `labkit train cpu-128-unet --data pets --run-dir runs/unet`;
+    `labkit train default --data pets --model resnet34_unet --epochs 40 --device cuda`;
     `labkit train report-002 --data pets --set data.augment.horizontal_flip=0 --set data.augment.vertical_flip=0`
 
     `torchrun --nproc-per-node=2 -m labkit train default --data pets` (each process takes a part of every batch)
@@ -84,7 +81,7 @@ def find_rate(
 ) -> None:
     """Suggest a learning rate for a recipe: some steps under a growing rate show where the loss falls fastest.
 
-    A place to start from, not an answer: which rate is best only whole trainings tell. Nothing is kept.
+    It is a place to start from: only whole trainings tell which rate is best. Nothing is kept.
 
     Examples: `labkit find-rate quick`; `labkit find-rate default --data pets --figure rates.png`
     """

@@ -34,7 +34,7 @@ def read_image(path: Path, trimap: Path | None = None) -> np.ndarray:
     Where they agree either way, it is read as it is stored, and a warning says so. LabError: the file is missing,
     damaged or no image, or its values cannot be scaled.
     """
-    image, tag = _opened(path)
+    image, tag = _decoded(path)
     upright = ImageOps.exif_transpose(image)
     if trimap is not None and tag in TURN_BACK:
         stored = upright.transpose(TURN_BACK[tag])  # and not `image`: Pillow turns TIFFs when it opens them
@@ -44,13 +44,13 @@ def read_image(path: Path, trimap: Path | None = None) -> np.ndarray:
                 "mask was drawn on the turned image, save that one without EXIF)",
                 stacklevel=2,
             )
-        upright = upright if upright.size == _opened(trimap)[0].size != stored.size else stored
+        upright = upright if upright.size == _decoded(trimap)[0].size != stored.size else stored
     return np.asarray((_eight_bits(path, upright) if upright.mode[0] in "IF" else upright).convert("RGB"))
 
 
 def read_trimap(path: Path, classes: int = 0) -> np.ndarray:
     """Read a trimap with the values 1, 2 and 3, or a mask of `classes` class indices and 255, `uint8 [H, W]`."""
-    trimap = np.asarray(_opened(path)[0])
+    trimap = np.asarray(_decoded(path)[0])
     allowed = np.isin(trimap, (*range(classes), IGNORED) if classes else TRIMAP_VALUES)
     if trimap.ndim != 2 or not allowed.all():
         expected = f"the values 0 to {classes - 1} and 255 ({classes} classes)" if classes else "the values 1, 2 and 3"
@@ -66,9 +66,8 @@ def check_sizes(path: Path, image: np.ndarray, mask: np.ndarray) -> None:
     """Refuse an image whose mask or trimap has another size; `path` is the image's."""
     if image.shape[:2] != mask.shape:
         (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
-        raise LabError(
-            f"{path}: the image is {width}x{height} pixels, its mask {mask_width}x{mask_height}; bring both to one size"
-        )
+        both = f"the image is {width}x{height} pixels, its mask {mask_width}x{mask_height}"
+        raise LabError(f"{path}: {both}; bring both to one size")
 
 
 def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +76,7 @@ def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Values are gray values, however the gray is stored (one bit: 0 and 255; transparent pixels: 0), or the indices of a
     palette that holds colors. LabError: the file is missing, damaged, in colors or a JPEG, or holds other numbers.
     """
-    image, _ = _opened(path)
+    image, _ = _decoded(path)
     if image.format in ("JPEG", "MPO"):
         raise LabError(
             f"{path}: the mask is stored as JPEG, which smears its values, and a converted copy keeps the smears; "
@@ -97,13 +96,11 @@ def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
         held = held[..., 0]
     low, top = held.min(), held.max()
     if not 0 <= low <= top <= 255 or (held % 1).any():
-        raise LabError(
-            f"{path}: a mask holds whole numbers from 0 to 255, found {low:g} to {top:g}; number its classes so"
-        )
+        raise LabError(f"{path}: a mask holds whole numbers from 0 to 255, found {low:g} to {top:g}; number classes so")
     return held.astype(np.uint8), colors @ (1 << 16, 1 << 8, 1)
 
 
-def _opened(path: Path) -> tuple[Image.Image, int]:
+def _decoded(path: Path) -> tuple[Image.Image, int]:
     """The decoded image, and its EXIF orientation."""
     try:
         with open(path, "rb") as file:  # given the name, Pillow 13 scrambles an uncompressed TIFF with an EXIF turn

@@ -25,10 +25,8 @@ class Pets:
     `annotations/classes.txt`, the files in `trimaps/` hold class indices instead: 0 = background, 255 = ignored.
     """
 
-    label: str
-    """How results call these data: `sample`, `pets`, or the folder's name."""
-    folder: Path
-    """The folder that holds `images/` and `annotations/`."""
+    label: str  # how results call these data: `sample`, `pets`, or the folder's name
+    folder: Path  # holds `images/` and `annotations/`
     items: tuple[Pet, ...] = field(repr=False)
 
     def __len__(self) -> int:
@@ -149,14 +147,10 @@ class Pets:
 
 
 def open_pets(data: str | Path = "sample") -> Pets:
-    """Open a data set by name or folder.
+    """Open a data set by name or folder; a `LabError` where there is none, or its lists are damaged.
 
-    Args:
-        data: `sample` (drawn pets) or `slides` (drawn microscope slides), unpacked on first use; `pets` (the real data
-            in `dataset/pets`); a folder in the official layout, or one that holds it as `oxford-iiit-pet`.
-
-    Raises:
-        LabError: there are no such data, or their lists are damaged.
+    That is `sample` (drawn pets) or `slides` (drawn microscope slides), unpacked on first use; `pets` (the real data in
+    `dataset/pets`); a folder in the official layout, or one that holds it as `oxford-iiit-pet`.
     """
     root = unpacked(str(data)) if str(data) in DRAWN else data_root(data)
     folder = root / "oxford-iiit-pet" if (root / "oxford-iiit-pet").is_dir() else root

@@ -35,9 +35,7 @@ def rle_decode(text: str, size: tuple[int, int]) -> np.ndarray:
     flat, end = np.zeros(height * width, dtype=bool), 0
     for start, length in numbers.reshape(-1, 2):
         if length < 1 or start <= end:
-            raise LabError(
-                f"run lengths: the run {start} {length} is empty, overlaps the one before, or is out of order"
-            )
+            raise LabError(f"run lengths: the run {start} {length} is empty, overlaps another, or is out of order")
         end = start + length - 1
         if end > height * width:
             raise LabError(f"run lengths: the run {start} {length} leaves an image of {height}x{width} pixels")
@@ -66,9 +64,7 @@ def read_rle(path: Path) -> Iterator[tuple[str, str]]:
                 raise LabError(f"{path}: its first line is {','.join(header)!r}; {','.join(HEADER)!r} is expected")
             for number, row in enumerate(rows, start=2):
                 if len(row) != len(HEADER):
-                    raise LabError(
-                        f"{path}, line {number}: {len(row)} columns; a name and an encoded mask are expected"
-                    )
+                    raise LabError(f"{path}, line {number}: {len(row)} columns; name and encoded mask are expected")
                 yield row[0], row[1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabError(f"{path}: cannot be read as CSV ({error})") from None

@@ -15,8 +15,7 @@ class Target:
     """A way to turn a trimap into class indices."""
 
     name: str
-    classes: tuple[str, ...]
-    """Names of the class indices 0, 1, ...; empty where the data decide (breeds, class masks)."""
+    classes: tuple[str, ...]  # names of the class indices 0, 1, ...; empty where the data decide (breeds, class masks)
     meaning: str
 
 

@@ -51,9 +51,8 @@ class EncoderUNet(nn.Module):
         try:
             classifier = get_model(encoder, weights="DEFAULT" if pretrained else None, **quick)
         except (URLError, OSError, RuntimeError) as error:  # no network, a full disk, a damaged download
-            raise LabError(
-                f"ImageNet weights of {encoder}: not fetched ({error}); go online or set pretrained = false"
-            ) from None
+            how = "go online or set pretrained = false"
+            raise LabError(f"ImageNet weights of {encoder}: not fetched ({error}); {how}") from None
         if encoder == "inception_v3":
             classifier.AuxLogits = None  # its second classifier, for training
         self.encoder_name, taps = encoder, ENCODERS[encoder]

@@ -81,11 +81,7 @@ def train_step(
 class Trainer:
     """A network, the images that it learns from, and all that takes part in a step.
 
-    Args:
-        recipe: a resolved one.
-        pets: the data set; its test images are not touched.
-        model: the network as it begins.
-        processes: which train together.
+    The recipe is a resolved one, the model is as it begins; test images of the data set are not touched.
     """
 
     def __init__(self, recipe: Recipe, pets: Pets, model: nn.Module, processes: Processes = ALONE):
@@ -109,8 +105,8 @@ class Trainer:
             without = recipe.unlabelled_indices(pets)
             self.prepare = TeachersMasks(self.prepare, self.validated, without, table.precision)
         processes.check(batches, self.valid)
+        # the model as it is called: on several processes it averages the gradients; it may be compiled
         self.parallel = processes.wrap(self.model)
-        """The model as it is called: on several processes it averages the gradients; it may be compiled."""
         if table.compile:
             # a training at many sizes, with batches that differ by an image, has more shapes than the default allows
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)

@@ -16,8 +16,7 @@ RECENT = 3  # epochs that the estimate looks back on: images may grow, and the f
 def fit(recipe: Recipe, pets: Pets, run: str | Path, *, device: str = "auto", resume: bool = False) -> Run:
     """Train a network to the end, print a line for each epoch, and return the run.
 
-    It is what most trainings need; `epochs`, which has the same arguments and errors, lets its caller draw, print or
-    stop after each epoch instead.
+    `epochs`, which has the same arguments and errors, lets its caller draw, print or stop after each epoch instead.
     """
     processes, total = join_processes(choose_device(device)), recipe.training.epochs
     record, seconds = None, []

@@ -31,8 +31,7 @@ class Run:
     path: Path
     weights: Path
     recipe: Recipe
-    facts: dict[str, str] = field(repr=False)
-    """What else the weights file says of itself: epoch, validation Dice, perhaps the history."""
+    facts: dict[str, str] = field(repr=False)  # what else the file says: epoch, validation Dice, perhaps the history
 
     @property
     def is_folder(self) -> bool:

@@ -24,9 +24,8 @@ def start_from(model: nn.Module, path: str | Path) -> nn.Module:
     found, own = read_weights(Path(path)), model.state_dict()
     fitting = {name: value for name, value in found.items() if name in own and value.shape == own[name].shape}
     if not fitting:
-        raise LabError(
-            f"{path}: no weight fits the network: it holds {some_of([*found])}, the network {some_of([*own])}"
-        )
+        names = f"it holds {some_of([*found])}, the network {some_of([*own])}"
+        raise LabError(f"{path}: no weight fits the network: {names}")
     refuse_not_finite(path, fitting, "choose another file")
     model.load_state_dict(fitting, strict=False)
     left, unused = sorted(own.keys() - fitting.keys()), sorted(found.keys() - fitting.keys())

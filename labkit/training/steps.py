@@ -37,8 +37,7 @@ class Steps(NamedTuple):
     losses: list[float]
     rates: list[float]
     gradient_norms: list[float]
-    dice: float
-    """Mean over the images, each as it was augmented and when it was learned from."""
+    dice: float  # mean over the images, each as it was augmented and when it was learned from
 
 
 @torch.no_grad()

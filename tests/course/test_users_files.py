@@ -36,7 +36,7 @@ COMMANDS = {
     "train in a folder of it": ("train", "small.toml", "--data", "{data}", "--run-dir", "run", "--device", "cpu"),
     "evaluate": ("evaluate", "{run}", "--data", "{data}", "--device", "cpu"),
     "evaluate with masks": ("evaluate", "{run}", "--data", "{data}", "--masks", "masks", "--pictures", "."),
-    "predict a split": ("predict", "{run}", "--data", "{data}", "--split", "test", "--out", "masks"),
+    "evaluate with masks of a part": ("evaluate", "{run}", "--data", "{data}", "--split", "valid", "--masks", "masks"),
     "predict beside the photo": ("predict", "{run}", "cat.png", "--out", ".", "--device", "cpu"),
     "predict two": ("predict", "{run}", "cat.jpg", "dog.jpg", "--out", "."),
     "predict over masks": ("predict", "{run}", "cat.jpg", "--out", "masks"),

@@ -53,7 +53,7 @@ def test_runs_are_as_long_as_can_be(mask):
         ("3 0", "the run 3 0 is empty"),
         ("3 2 4 1", "the run 4 1 is empty, overlaps"),
         ("9 1 3 2", "out of order"),
-        ("0 2", "the run 0 2 is empty, overlaps the one before, or is out of order"),
+        ("0 2", "the run 0 2 is empty, overlaps another, or is out of order"),
         ("12 2", "the run 12 2 leaves an image of 4x3 pixels"),
     ],
 )

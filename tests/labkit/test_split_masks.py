@@ -73,19 +73,16 @@ def test_wrong_pixels_are_red_where_that_is_asked_for(finished, tiny_root, shell
     assert one != other
 
 
-def test_predict_takes_a_split_and_gives_the_masks_that_it_gives_for_the_files(shell, finished, tiny_root, tmp_path):
-    pets, words = open_pets(tiny_root), ("predict", finished.path, "--device", "cpu")
-    status, out, err = shell(*words, "--split", "valid", "--data", tiny_root, "--out", tmp_path / "split")
-    assert (status, out.split()[0]) == (0, "2"), err
+def test_predict_gives_a_file_the_mask_that_evaluate_gives_it(shell, finished, tiny_root, tmp_path):
+    pets = open_pets(tiny_root)
+    words = ("evaluate", finished.path, "--split", "valid", "--data", tiny_root, "--device", "cpu")
+    status, out, err = shell(*words, "--masks", tmp_path / "split")
+    assert (status, f"2  files in {tmp_path / 'split'}" in out) == (0, True), err
     files = [pets.image_path(index) for index in pets.split("valid")]
-    assert shell(*words, *files, "--out", tmp_path / "files")[0] == 0
+    assert shell("predict", finished.path, "--device", "cpu", *files, "--out", tmp_path / "files")[0] == 0
     for file in files:
         pair = [np.asarray(Image.open(tmp_path / folder / f"{file.stem}.png")) for folder in ("split", "files")]
         assert np.array_equal(*pair)
-    for more in ((), (files[0], "--split", "test")):
-        status, _, err = shell(*words, *more, "--out", tmp_path / "neither")
-        assert status == 1
-        assert err == "error: predict: name images, or with --split a part of the data; one of the two\n"
 
 
 def test_a_file_in_the_way_is_said_before_anything_is_scored_or_written(shell, finished, tiny_root, tmp_path):
