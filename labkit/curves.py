@@ -50,7 +50,7 @@ def rate_sweep(sweep: RateSweep) -> Figure:
     axes.plot(sweep.rates, sweep.smoothed, color=BLUE, linewidth=1.8, label="smoothed")
     axes.axvline(sweep.suggested, color=VERMILION, linewidth=1.2, label=f"falls most steeply: {sweep.suggested:.2g}")
     low, high = min(*sweep.losses, *sweep.smoothed), max(sweep.smoothed[: len(sweep.smoothed) // 2])
-    axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # the burst would flatten all else
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # what diverges would flatten all else
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
     axes.legend()
     return figure

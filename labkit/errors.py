@@ -1,4 +1,4 @@
-"""The one kind of error that a user of the lab can cause and mend."""
+"""The errors that a user of the lab can cause and correct."""
 
 
 class LabError(ValueError):

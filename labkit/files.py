@@ -62,7 +62,7 @@ def data_folder(name: str = "") -> Path:
 def cannot_write(path: Path, error: OSError) -> LabError:
     """The error's cause and its remedy, in one sentence."""
     in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR)
-    remedy = "a file lies where a folder is needed" if in_the_way else "free the disk or mend the rights"
+    remedy = "a file lies where a folder is needed" if in_the_way else "free the disk or change the permissions"
     elsewhere = "or choose another folder (LABKIT_HOME names labkit's own)"
     return LabError(f"{path}: cannot be written ({error.strerror or error}); {remedy}, {elsewhere}")
 

@@ -56,7 +56,7 @@ def read_trimap(path: Path, classes: int = 0) -> np.ndarray:
         expected = f"the values 0 to {classes - 1} and 255 ({classes} classes)" if classes else "the values 1, 2 and 3"
         found = np.unique(trimap[~allowed] if trimap.ndim == 2 else trimap)[:8].tolist()
         raise LabError(
-            f"{path}: expected one channel with {expected}, found {found}; mend it, or put masks of your own into "
+            f"{path}: expected one channel with {expected}, found {found}; correct it, or put masks of your own in "
             "masks/ beside images/ and let `labkit data get --from` take both"
         )
     return trimap.astype(np.uint8)

@@ -91,8 +91,8 @@ def import_pets(source: Path, root: Path, mask_values: Sequence[int] = ()) -> No
             os.replace(chosen, root / LAYOUT)
     except OSError as error:
         raise LabError(
-            f"{error.filename or root}: {error.strerror or error}; free the disk, mend the rights, or choose another "
-            "folder; nothing was left behind"
+            f"{error.filename or root}: {error.strerror or error}; free the disk, change the permissions, or choose "
+            "another folder; nothing was left behind"
         ) from None
 
 

@@ -103,8 +103,8 @@ class RunInProgress:
     def keep(self, record: "Epoch") -> None:
         """Add an epoch.
 
-        The order makes every moment a good one to be killed in: until the checkpoint is in its place the epoch
-        counts as not done, and is done again to the same result.
+        A kill does no harm at any moment: until the checkpoint is in its place the epoch counts as not done, and is
+        done again with the same result.
         """
         history = [*self.history, record.row()]
         if self.writes:

@@ -11,7 +11,7 @@ from labkit.training.recipe import Recipe
 
 @contextmanager
 def explained(recipe: Recipe, describe_kept: Callable[[], str]) -> Iterator[None]:
-    """Errors that another recipe or machine can mend become a `LabError`; all others stay what they are."""
+    """Errors that another recipe or machine would avoid become a `LabError`; all others stay what they are."""
     try:
         yield
     except FloatingPointError as error:

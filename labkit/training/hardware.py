@@ -58,7 +58,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is in silicon: CUDA from Ampere on, CPUs with AMX or AVX512-BF16.
 
-    oneDNN must use it, too: it may have been told not to (`ONEDNN_MAX_CPU_ISA`).
+    oneDNN must use it, too, which `ONEDNN_MAX_CPU_ISA` may forbid.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8

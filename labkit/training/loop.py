@@ -23,7 +23,7 @@ from labkit.training.losses import LOSSES, Loss
 from labkit.training.optimizers import MovingAverage, build_optimizer, build_schedule
 from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import HISTORY, build_network, empty_network
-from labkit.training.steps import Steps, gradient_norm, image_dice, refuse_burst, valid_scores
+from labkit.training.steps import Steps, check_finite, gradient_norm, image_dice, valid_scores
 from labkit.training.teacher import TeachersMasks, half_labelled
 
 Progress = Callable[[Iterable[Batch], int], Iterable[Batch]]
@@ -138,7 +138,7 @@ class Trainer:
                 rates.append(self.schedule.get_last_lr()[0])
                 counts.append(overlap_counts(predicted_mask(logits), masks, max(2, logits.shape[1])))
                 if on_cpu:
-                    refuse_burst(epoch, len(losses), value.item(), rates[-1])
+                    check_finite(epoch, len(losses), value.item(), rates[-1])
                 if len(losses) % 10 == 1 and not getattr(bar, "disable", True):
                     shown = torch.stack(losses).mean(), image_dice(counts).mean()
                     bar.set_postfix_str("loss {:.4f}, Dice {:.4f}".format(*shown), refresh=False)
@@ -162,7 +162,7 @@ class Trainer:
         total, number = self.processes.total(sums.to(self.prepare.device) if self.processes.size > 1 else sums).tolist()
         losses = (self.processes.total(torch.stack(losses)) / self.processes.size).tolist()
         for step, (loss, rate) in enumerate(zip(losses, rates, strict=True), start=1):
-            refuse_burst(epoch, step, loss, rate)
+            check_finite(epoch, step, loss, rate)
         return Steps(losses, rates, torch.stack(norms).tolist(), total / number)
 
     def parts(self) -> dict[str, Any]:

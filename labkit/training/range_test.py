@@ -1,4 +1,4 @@
-"""The learning-rate range test: a training whose rate grows until it bursts, to see which rates move the loss."""
+"""The learning-rate range test: a training whose rate grows until it diverges, to see which rates move the loss."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from labkit.training.recipe import Recipe, resolve
 from labkit.training.runs import build_network
 
 DECAY = 0.9  # of the running mean that smooths the losses: it looks back on about ten steps
-BURST = 4.0  # the test ends when the smoothed loss is so many times its best
+DIVERGED = 4.0  # the test ends when the smoothed loss is so many times its best
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def find_learning_rate(
 
     Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017 (arXiv 1506.01186), section 3.3, with
     the rate on a logarithmic scale. The steps are those of a training by the recipe, at its first size; nothing is
-    written. It ends early when the loss bursts. LabError: the loss falls at no rate, or the memory does not suffice.
+    written. It ends early when the loss diverges. LabError: the loss falls at no rate, or the memory does not suffice.
     """
     if not 0 < lowest < highest or steps < 10:
         raise LabError(
@@ -61,11 +61,11 @@ def find_learning_rate(
             try:
                 done = trainer.epoch(batches, epoch, recipe.size_of_epoch(1), lambda items, _: items)
             except FloatingPointError:
-                break  # a loss that is no number has burst
+                break  # the loss is not finite
             rates.append(rate)
             losses.append(fmean(done.losses))
             running = running_mean(losses)
-            if running[-1] > BURST * running.min():
+            if running[-1] > DIVERGED * running.min():
                 break
     return find_steepest(rates, losses)
 
@@ -87,7 +87,7 @@ def running_mean(values: list[float]) -> np.ndarray:
 def find_steepest(rates: list[float], losses: list[float]) -> RateSweep:
     """The sweep of these steps, and where the smoothed loss falls fastest; a `LabError` if it never falls."""
     if len(losses) < 3:
-        raise LabError(f"the loss bursts within {len(losses) + 1} steps at the lowest learning rates; begin lower")
+        raise LabError(f"the loss diverges within {len(losses) + 1} steps at the lowest learning rates; begin lower")
     smoothed = (running_mean(losses) + running_mean(losses[::-1])[::-1]) / 2
     fall = smoothed[0] - smoothed.min()
     if fall <= 0:

@@ -187,7 +187,7 @@ def _allowed_keys(place: list[str], given: dict[str, Any]) -> list[str]:
 def resolve(recipe: Recipe, pets: Pets, device: str = "auto") -> Recipe:
     """The recipe with everything filled in that data and machine decide: classes, mean and deviation, precision.
 
-    What was filled in for other data or lists, as the fingerprints tell, is found anew. LabError: mean or deviation
+    Values of other data or lists, as the fingerprints tell, are computed anew. LabError: mean or deviation
     were written by hand; the target or the lists do not fit the data.
     """
     data, chosen, train = recipe.data, choose_device(device), recipe.train_indices(pets)

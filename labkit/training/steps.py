@@ -25,7 +25,7 @@ def image_dice(counts: list[Tensor]) -> Tensor:
     return per_image(dice_score, torch.cat(counts).cpu())
 
 
-def refuse_burst(epoch: int, step: int, loss: float, rate: float) -> None:
+def check_finite(epoch: int, step: int, loss: float, rate: float) -> None:
     """Raise a `FloatingPointError` if a loss is not finite."""
     if not math.isfinite(loss):
         raise FloatingPointError(f"epoch {epoch}, step {step}: the loss is {loss:g} at learning rate {rate:g}")

@@ -35,7 +35,7 @@ def test_suggestion_is_where_a_known_curve_falls_most_steeply(steepest):
 
 
 def test_a_leap_at_high_rates_is_not_taken_for_the_fall():
-    """The loss is down at 1e-2 and then leaps, again and again, without bursting: each leap ends in a steep fall."""
+    """The loss is down at 1e-2 and then leaps, again and again, without diverging: each leap ends in a steep fall."""
     rates = np.geomspace(1e-6, 1, 100)
     losses = 1.3 - 0.45 / (1 + np.exp(-3 * np.log10(rates / 1e-3)))
     losses[80::6] += 0.6
@@ -45,7 +45,7 @@ def test_a_leap_at_high_rates_is_not_taken_for_the_fall():
 def test_losses_that_only_rise_are_refused():
     with pytest.raises(LabError, match=r"falls at no learning rate from 0\.01 to 1; begin lower"):
         find_steepest([0.01, 0.1, 1.0], [1.0, 2.0, 3.0])
-    with pytest.raises(LabError, match="bursts within 2 steps"):
+    with pytest.raises(LabError, match="diverges within 2 steps"):
         find_steepest([0.5], [1.0])
 
 
@@ -67,7 +67,7 @@ def test_the_recipes_schedule_does_not_move_the_rates(schedule, tiny_pets):
     assert (sweep.rates[0], sweep.rates[-1]) == pytest.approx((1e-5, 1e-1))
 
 
-def test_it_ends_when_the_loss_bursts(tiny_pets):
+def test_it_ends_when_the_loss_diverges(tiny_pets):
     """With plain gradient descent and rates up to 10,000 the network is torn apart on the way."""
     wild = recipe(model={"dropout": 0.0}, training={"optimizer": "sgd", "loss": "bce", "batch_size": 4})
     sweep = find_learning_rate(wild, tiny_pets, "cpu", lowest=1e-4, highest=1e4, steps=40)

@@ -177,7 +177,7 @@ def read_only(tmp_path):
 
 
 def test_read_only_folder_is_one_sentence(read_only, tiny_pets):
-    with pytest.raises(LabError, match=r"run: cannot be written \(Read-only file system\); free the disk or mend"):
+    with pytest.raises(LabError, match=r"run: cannot be written \(Read-only file system\); free the disk or change"):
         trained(recipe(), tiny_pets, read_only / "run")
 
 
