@@ -154,18 +154,33 @@ def test_the_browser_of_05_obeys_sliders_views_keys_and_takes_a_photo(jupyter, p
 
 
 @pytest.mark.slow
-def test_the_feature_browser_of_02_obeys_its_sliders(jupyter, page):
-    run_all(page, f"{jupyter}/lab/tree/02_unet.ipynb?reset")
-    picture = page.locator("img.widget-image, .widget-image img").first
-    picture.wait_for(timeout=300_000)
+@pytest.mark.parametrize("chapter", ["02_unet", "03_resnet34_unet", "06_attention_unet"])
+def test_a_browser_of_maps_obeys_its_sliders(jupyter, page, chapter):
+    asked, complaints = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    run_all(page, f"{jupyter}/lab/tree/{chapter}.ipynb?reset")
+    root = page.locator(".jp-OutputArea-output .labkit-browser[data-painted]").first
+    root.wait_for(timeout=600_000)
+    page.wait_for_selector("text=/\\| Idle/", timeout=600_000)
+    root.scroll_into_view_if_needed()
     handles = page.locator(".noUi-handle")
-    assert handles.count() == 3  # image, stage, strongest
-    for number in range(3):
-        before = picture.get_attribute("src")
+    assert handles.count() == 4
+    for number, key in enumerate(("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft")):  # image, stage, map, opacity
+        before = root.get_attribute("data-painted")
         handles.nth(number).focus()
-        page.keyboard.press("ArrowRight")
-        changed = "([img, old]) => img.src !== old"
-        page.wait_for_function(changed, arg=[picture.element_handle(), before], timeout=60_000)
+        page.keyboard.press(key)
+        changed = "([root, before]) => root.dataset.painted !== before"
+        page.wait_for_function(changed, arg=[root.element_handle(), before], timeout=60_000)
+    assert root.get_attribute("data-painted").split()[0] == "1"
+    before = root.get_attribute("data-painted")
+    root.locator(".panels").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(changed, arg=[root.element_handle(), before], timeout=60_000)
+    keep_screenshot(page, chapter)
+    assert [url for url in asked if not url.startswith((jupyter, "data:", "blob:"))] == []
+    assert [text for text in complaints if "labkit" in text or "anywidget" in text] == []
 
 
 LIVE = """
