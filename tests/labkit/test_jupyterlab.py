@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -20,22 +21,23 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
-@pytest.fixture
-def jupyter(tmp_path):
+@contextmanager
+def lab_server(folder: Path, place: Path, **more: str):
+    """A JupyterLab that shows a folder and keeps its own files in another; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"),
-            *("--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path / 'notebooks'}"),
+            *("--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"),
             *("--LabApp.extension_manager=readonly", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ
-        | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s")},
+        | {"JUPYTER_CONFIG_DIR": str(place / "config"), "JUPYTERLAB_SETTINGS_DIR": str(place / "s")}
+        | more,
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -52,7 +54,14 @@ def jupyter(tmp_path):
 
 
 @pytest.fixture
-def page(jupyter):
+def jupyter(tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    with lab_server(tmp_path / "notebooks", tmp_path) as address:
+        yield address
+
+
+@pytest.fixture
+def page():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
