@@ -1,6 +1,5 @@
-"""From answers to marks: what came out of the sandbox is judged here, and written as tables."""
+"""From answers to marks: what came out of the sandbox is judged here."""
 
-import csv
 import hashlib
 import io
 import json
@@ -8,9 +7,10 @@ import re
 import signal
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from course import checks
 from course.checks.verdict import WrongAnswer
 from course.grading import sandbox, worker
 from course.grading.handed_in import HandedIn, Task
-from labkit.files import written_whole
 
 PASSED, FAILED, NOT_ATTEMPTED = "passed", "failed", "not attempted"
 TIMED_OUT, NO_ARRAYS, UNREADABLE = "timed out", "no plain arrays", "unreadable"
@@ -29,7 +28,7 @@ JUDGE_SECONDS = 30
 
 @dataclass
 class Mark:
-    """One row of the table; the names of the first columns are those of nbgrader's export."""
+    """One row of the table; names of columns that nbgrader's export has, too, are its names."""
 
     student_id: str
     assignment: str
@@ -40,6 +39,8 @@ class Mark:
     sentence: str
     notebook: str
     seed: int
+    judged: bool = False
+    """Whether the answer ran, and the sentence is the judge's: the student's process can make up all others."""
 
 
 def grade(student: HandedIn, tasks: list[Task], seed: int, limits: sandbox.Limits) -> list[Mark]:
@@ -95,36 +96,37 @@ def _keep(best: dict[int, Mark], number: int, mark: Mark) -> None:
 
 
 def _mark(student: HandedIn, task: Task, name: str, seed: int, answer: bytes) -> Mark:
-    state, sentence = verdict(task.check, seed, answer)
+    state, sentence, judged = verdict(task.check, seed, answer)
     untouched = any(cell.strip() == task.stub.strip() for cell in student.sources[name])
     if state != PASSED and untouched:
-        state, sentence = NOT_ATTEMPTED, ""
+        state, sentence, judged = NOT_ATTEMPTED, "", False
     score = task.points if state == PASSED else 0
-    return Mark(student.student, task.chapter, task.check, state, score, task.points, plain_line(sentence), name, seed)
+    where = (student.student, task.chapter, task.check)
+    return Mark(*where, state, score, task.points, plain_line(sentence), name, seed, judged)
 
 
-def verdict(check: str, seed: int, answer: bytes) -> tuple[str, str]:
-    """State and sentence for an answer of the worker's; nothing in it is believed before it is judged."""
+def verdict(check: str, seed: int, answer: bytes) -> tuple[str, str, bool]:
+    """State, sentence, and whether the answer was judged; nothing in the worker's answer is believed before."""
     kind, content = answer[:1], answer[1:]
     if kind == worker.NOTHING:
-        return NOT_ATTEMPTED, ""
+        return NOT_ATTEMPTED, "", False
     if kind == worker.TIMEOUT:
-        return TIMED_OUT, "the time for the exercise was over"
+        return TIMED_OUT, "the time for the exercise was over", False
     if kind == worker.SENTENCE:
-        return FAILED, content[:2000].decode("utf-8", "replace")
+        return FAILED, content[:2000].decode("utf-8", "replace"), False
     if kind != worker.ARRAYS:
-        return NO_ARRAYS, "the process ended, or used too much memory, or gave something else than arrays"
-    told = (NO_ARRAYS, "what came back is no set of plain arrays")
+        return NO_ARRAYS, "the process ended, or used too much memory, or gave something else than arrays", False
+    told = NO_ARRAYS, "what came back is no set of plain arrays", False
     try:
         for part in _parts(content):
             try:
                 with _seconds(JUDGE_SECONDS):
                     getattr(checks, check).judge(plain_arrays(part), seed)
-                return PASSED, ""
+                return PASSED, "", True
             except WrongAnswer as error:
-                told = FAILED, str(error)
+                told = FAILED, str(error), True
     except (Exception, MemoryError) as error:  # whatever arrays that the student made up do to a judge
-        told = NO_ARRAYS, f"what came back cannot be judged ({type(error).__name__})"
+        told = NO_ARRAYS, f"what came back cannot be judged ({type(error).__name__})", False
     return told
 
 
@@ -166,29 +168,15 @@ def plain_line(sentence: str) -> str:
     return "'" + line if line.startswith(("=", "+", "-", "@")) else line
 
 
+@cache
+def checks_digest() -> str:
+    """Of the checks' source: where one was mended, everybody is graded anew."""
+    files = sorted(Path(checks.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 def fingerprint(student: HandedIn, tasks: list[Task]) -> str:
-    """The same for the same notebooks and exercises, so that a student who was graded is not graded again."""
-    return hashlib.sha256(json.dumps([student, tasks], sort_keys=True).encode("utf-8", "replace")).hexdigest()
-
-
-def write_tables(out: Path, marks: Iterable[Mark]) -> Path:
-    """Write the marks, and beside them `<name>-students.csv` with each student's sum; returns the latter's path."""
-    marks = list(marks)
-    columns = list(Mark.__dataclass_fields__)
-    _table(out, columns, [{**asdict(mark), "student_id": plain_line(mark.student_id)} for mark in marks])
-    sums: dict[str, dict] = {}
-    for mark in marks:
-        name = plain_line(mark.student_id)
-        row = sums.setdefault(name, {"student_id": name, "score": 0, "max_score": 0} | dict.fromkeys(STATES, 0))
-        row["score"], row["max_score"] = row["score"] + mark.score, row["max_score"] + mark.max_score
-        row[mark.state] += 1
-    summary = out.with_name(f"{out.stem}-students.csv")
-    _table(summary, ["student_id", "score", "max_score", *STATES], sums.values())
-    return summary
-
-
-def _table(path: Path, columns: list[str], rows: Iterable[dict]) -> None:
-    with written_whole(path, "w") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    """The same for the same notebooks, exercises and checks, whatever the points: who has it is not graded again."""
+    asked = [task._replace(points=0) for task in tasks]
+    told = json.dumps([student, asked, checks_digest()], sort_keys=True)
+    return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()

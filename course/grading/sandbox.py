@@ -15,20 +15,24 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from course.grading.worker import FRAME, MOST_BYTES
+from course.grading.worker import FRAME, MOST_BYTES, WALL
+from labkit.errors import LabError
 
 PACKAGES = ("labkit", "course")
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 NOBODY = 65534
 ROOT = "root grades, and other users cannot read this Python: the kernel does not count root's processes, so a fork "
 ROOT += "bomb is stopped late; grade as another user, or install Python where all can read it"
-PROBE = "import course.checks.verdict"
+PATIENCE = 300
+"""Seconds for the trial of a sandbox."""
+PROBE = "import numpy, course"
 
 
 class Limits(NamedTuple):
     """For each process (memory, file, processes), for each exercise (seconds), and for all of a student (memory)."""
 
     seconds: float = 60
+    """Of the processor; by the clock `worker.WALL` times as many."""
     memory: int = 4 * 2**30
     file: int = 64 * 2**20
     processes: int = 64
@@ -69,8 +73,10 @@ def _works(before: tuple[str, ...], user: int | None) -> bool:
     command = [*before, sys.executable, "-c", PROBE]
     try:
         tried = subprocess.run(
-            command, env=_environment("/tmp"), cwd="/", user=user, group=user, capture_output=True, timeout=60
+            command, env=_environment("/tmp"), cwd="/", user=user, group=user, capture_output=True, timeout=PATIENCE
         )
+    except subprocess.TimeoutExpired:  # no reason to go on without a sandbox
+        raise LabError(f"course grade: the machine is too busy, {before[0]} took more than {PATIENCE} s") from None
     except (OSError, subprocess.SubprocessError):
         return False
     return tried.returncode == 0
@@ -142,7 +148,7 @@ def _frames(process: subprocess.Popen, limits: Limits) -> Iterator[tuple[int, by
     """Frames as they come; stops at the end, at a wrong one, and where time or memory is over."""
     stream, received, start = process.stdout.fileno(), b"", time.monotonic()
     os.set_blocking(stream, False)
-    while time.monotonic() < start + limits.seconds + 60:  # the worker has its own clock; this one is for its end
+    while time.monotonic() < start + WALL * limits.seconds + 60:  # the worker has a clock, too
         try:
             part = os.read(stream, 2**20)
         except BlockingIOError:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from benchmarks.hostile import HOSTILE, WRONG
 from course.grading import marks, sandbox, worker
 from course.grading.cells import needed_cells
 from course.grading.handed_in import HandedIn, Task, check_calls, code_cells, handed_out, students
@@ -19,36 +20,9 @@ TASKS = [
     Task("06_x", "hand_weights", "three", "three = ...", 1.0),
 ]
 HONEST = ["three = (0.05, 0.05, 1.0)", "checks.hand_weights(three)"]
-WRONG = "def gate_parameters(skip, gating): return 0\n"
 LIMITS = sandbox.Limits(seconds=8, memory=3 * 2**30)
 CALL = "checks.gate_parameters(gate_parameters)"
 SOLVED = "def gate_parameters(s, g):\n    h = s // 2\n    return 4 * s * h + g * h + h + h + 1"
-
-# ruff: noqa: E501 - the attacks are one line each
-HOSTILE = {
-    "endless loop": "def gate_parameters(s, g):\n    while True: pass",
-    "fork bomb": "import os\ndef gate_parameters(s, g):\n    while True:\n        try: os.fork()\n        except OSError: pass",
-    "memory": "def gate_parameters(s, g):\n    return len(b'x' * 2**36)",
-    "output": "import os\ndef gate_parameters(s, g):\n    while True: os.write(1, b'x' * 2**20)",
-    "large file": "def gate_parameters(s, g):\n    open('/tmp/f', 'wb').write(b'x' * 2**28)\n    return 0",
-    "killed parent": "import os\ndef gate_parameters(s, g):\n    os.kill(os.getppid(), 9)\n    return 0",
-    "kill all": "import os\nif __import__('sys').path: os.kill(-1, 9)\n" + WRONG,
-    "patched torch": "import torch\ntorch.allclose = lambda *a, **k: True\ntorch.equal = torch.allclose\n" + WRONG,
-    "patched judge": "from course.checks import verdict\nverdict.expect = lambda *a: None\nverdict._close = lambda *a: True\n"
-    + WRONG,
-    "patched check": "import course.checks.attention as a\na.gate_parameters.__class__.__call__ = lambda *a: None\n"
-    + WRONG,
-    "patched modules": "import sys\nsys.modules['course.checks'] = None\nsys.modules['numpy'] = None\n" + WRONG,
-    "patched builtins": "import builtins\nbuiltins.AssertionError = builtins.bool = lambda *a: True\n" + WRONG,
-    "equal to all": "class E:\n    __eq__ = lambda *a: True\n    __array__ = lambda *a, **k: 1 / 0\n"
-    "def gate_parameters(s, g): return E()",
-    "hidden exception": "def gate_parameters(s, g):\n    try: raise ValueError\n    except ValueError: return None",
-    "exit": "import os\ndef gate_parameters(s, g): os._exit(0)",
-    "success printed": "def gate_parameters(s, g):\n    print('✓ gate_parameters')\n    raise SystemExit(0)",
-    "pickle": "import numpy as np\ndef gate_parameters(s, g): return np.array([{}], dtype=object)",
-    "junk in every pipe": "import os\nfor f in range(3, 30):\n    try: os.write(f, b'A' * 100)\n    except OSError: pass\n"
-    + WRONG,
-}
 
 
 def graded(cells, name="s/06_x.ipynb", tasks=TASKS):

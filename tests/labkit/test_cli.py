@@ -32,7 +32,7 @@ def recipe(tmp_path):
 def test_every_command_explains_itself_with_an_example():
     data = [["data", verb] for verb in ("get", "check", "stats")]
     labkits = (*data, ["models"], ["find-rate"], ["train"], ["curves"], ["evaluate"], ["predict"])
-    courses = (["lab"], ["sweep"], ["doctor"])
+    courses = (["lab"], ["sweep"], ["doctor"], ["handout"], ["grade"], ["handin"], ["report"])
     for program, app, commands in (("labkit", cli.app, labkits), ("course", course.cli.app, courses)):
         for words in commands:
             result = CliRunner().invoke(app, [*words, "--help"])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -20,14 +21,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A copy of the notebooks, which the server shows."""
-    return Path(shutil.copytree(ROOT / "notebooks", tmp_path_factory.mktemp("lab") / "notebooks"))
-
-
-@pytest.fixture(scope="module")
-def jupyter(folder):
+@contextmanager
+def lab_server(folder: Path, place: Path, **more: str):
+    """A JupyterLab that shows a folder and keeps its own files in another; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -40,7 +36,8 @@ def jupyter(folder):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ
-        | {"JUPYTER_CONFIG_DIR": str(folder.parent / "config"), "JUPYTERLAB_SETTINGS_DIR": str(folder.parent / "s")},
+        | {"JUPYTER_CONFIG_DIR": str(place / "config"), "JUPYTERLAB_SETTINGS_DIR": str(place / "s")}
+        | more,
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -54,6 +51,18 @@ def jupyter(folder):
     finally:
         server.terminate()
         server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A copy of the notebooks, which the server shows."""
+    return Path(shutil.copytree(ROOT / "notebooks", tmp_path_factory.mktemp("lab") / "notebooks"))
+
+
+@pytest.fixture(scope="module")
+def jupyter(folder):
+    with lab_server(folder, folder.parent) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
