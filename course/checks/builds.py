@@ -145,7 +145,9 @@ def _described(layer: nn.Module) -> str:
     if isinstance(layer, nn.BatchNorm2d):
         return f"batch norm of {layer.num_features} channels"
     kind = "up-convolution" if isinstance(layer, nn.ConvTranspose2d) else "convolution"
-    sides = f"kernel {layer.kernel_size[0]}, stride {layer.stride[0]}, padding {layer.padding[0]}"
+    in_words = {"same": (layer.kernel_size[0] - 1) // 2, "valid": 0}
+    padding = in_words[layer.padding] if isinstance(layer.padding, str) else layer.padding[0]
+    sides = f"kernel {layer.kernel_size[0]}, stride {layer.stride[0]}, padding {padding}"
     bias = "with" if layer.bias is not None else "without"
     return f"{kind} of {layer.in_channels} to {layer.out_channels} channels, {sides}, {bias} bias"
 

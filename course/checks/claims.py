@@ -18,10 +18,14 @@ BETS = ("ranking", "flips", "dice-loss", "sigmoid", "dropout")
 
 
 def _collect_text(what: str) -> Callable[[Any, int], Collected]:
+    def unfilled(value: Any) -> None:
+        expect(value is not ..., f"{what}: replace every `...` by your answer")
+        raise TypeError(f"found {type(value).__name__}")
+
     def collect(student: Any, seed: int) -> Collected:
         expect(isinstance(student, Mapping), f"{what}: a dictionary is expected, found {type(student).__name__}")
         try:
-            return {"text": np.array(json.dumps(dict(student)))}
+            return {"text": np.array(json.dumps(dict(student), default=unfilled))}
         except (TypeError, ValueError) as error:
             raise WrongAnswer(f"{what}: only texts, numbers, lists and dictionaries are expected ({error})") from None
 

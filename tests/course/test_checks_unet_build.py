@@ -50,7 +50,15 @@ class Twice(nn.Module):
         return self.norm(self.second(self.norm(self.first(x)).relu())).relu()
 
 
-@pytest.mark.parametrize("answer", [block, Functional, lambda i, o: nn.Sequential(Functional(i, o), nn.Identity())])
+RIGHT = [
+    block,
+    Functional,
+    lambda i, o: nn.Sequential(Functional(i, o), nn.Identity()),
+    lambda i, o: block(i, o, padding="same"),
+]
+
+
+@pytest.mark.parametrize("answer", RIGHT)
 def test_double_conv_accepts(answer, capsys):
     accept(checks.double_conv, answer, capsys)
 
@@ -64,6 +72,7 @@ def test_double_conv_accepts(answer, capsys):
         (lambda i, o: block(i, o, "cncn"), "no ReLU at all"),
         (lambda i, o: block(i, o, "crcr"), "batch norm is missing"),
         (lambda i, o: block(i, o, padding=0), "padding=1"),
+        (lambda i, o: block(i, o, padding="valid"), "padding=1"),
         (lambda i, o: block(i, o, bias=True), "needs no bias"),
         (lambda i, o: block(i, o, "cnr"), "2 layers with weights are called, too few"),
         (lambda i, o: block(i, o, "ncrncr"), "number 1 does not fit: batch norm of 3"),
