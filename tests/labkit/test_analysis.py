@@ -43,9 +43,18 @@ def trained(pets, folder, **data):
     return fit(recipe, pets, folder, device="cpu")
 
 
+@pytest.fixture(scope="module")
+def finished(tiny_root, lab_folder, tmp_path_factory):
+    """The folder of a run, which no test changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_HOME", str(lab_folder))
+        return trained(open_pets(tiny_root), tmp_path_factory.mktemp("runs") / "run").path
+
+
 @pytest.fixture
-def run(tiny_pets, tmp_path):
-    return trained(tiny_pets, tmp_path / "run")
+def run(finished, tiny_pets, tmp_path):
+    """A copy of it."""
+    return open_run(shutil.copytree(finished, tmp_path / "run"))
 
 
 def masks_of(run, pets):
