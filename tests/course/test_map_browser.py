@@ -37,14 +37,21 @@ def browser(network):
     return MapBrowser(originals, module_outputs(*network, STAGES))
 
 
-@pytest.fixture
-def page():
+@pytest.fixture(scope="module")
+def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium.new_context(offline=True).new_page()
-        chromium.close()
+        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield program
+        program.close()
+
+
+@pytest.fixture
+def page(chromium):
+    context = chromium.new_context(offline=True)
+    yield context.new_page()
+    context.close()
 
 
 def shown(page, browser: MapBrowser, path):
