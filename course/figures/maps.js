@@ -57,7 +57,7 @@ class Page extends CanvasPage {
     const [channels, height, width] = stage.shape, [low, high] = [layer.lows[place], layer.highs[place]];
     const values = `from ${low.toFixed(2)} to ${high.toFixed(2)}`, { name } = model.get("items")[this.row];
     this.caption.textContent = `${name} · ${stage.name}, ${height} × ${width}: ${layer.labels[place]}, ${values}`;
-    this.panels.style.setProperty("--base", `${20 * Math.min(1, image.width / image.height)}rem`);
+    this.panels.style.setProperty("--base", `${18 * Math.min(1, image.width / image.height)}rem`);
     this.panels.style.maxHeight = "none"; // a phone scrolls the page
     this.panels.style.setProperty("--share", "100%");
     const [first, sheet, large] = this.figures(3);
