@@ -1,6 +1,6 @@
 // The browser of maps: an image, the chosen stage's maps, and one of them large. It follows canvas.js, in the same module.
 
-const SMALL = 96, GAP = 4, FRAME = "#e69f00"; // of the sheet of small maps, in its pixels
+const SMALL = 96, GAP = 8, FRAME = "#e69f00"; // of the sheet of small maps, in its pixels
 const SCALES = { own: "each map's own range", shared: "one for all maps" };
 const SLIDERS = {
   position: IMAGE_SLIDER,
@@ -57,7 +57,8 @@ class Page extends CanvasPage {
     const [channels, height, width] = stage.shape, [low, high] = [layer.lows[place], layer.highs[place]];
     const values = `from ${low.toFixed(2)} to ${high.toFixed(2)}`, { name } = model.get("items")[this.row];
     this.caption.textContent = `${name} · ${stage.name}, ${height} × ${width}: ${layer.labels[place]}, ${values}`;
-    this.panels.style.setProperty("--base", `${20 * Math.min(1, image.width / image.height)}rem`);
+    this.panels.style.setProperty("--base", `${18 * Math.min(1, image.width / image.height)}rem`);
+    this.panels.style.maxHeight = "none"; // a phone scrolls the page
     this.panels.style.setProperty("--share", "100%");
     const [first, sheet, large] = this.figures(3);
     this.draw(first, "image", image.width, image.height, (to) => {

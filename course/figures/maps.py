@@ -58,7 +58,7 @@ class MapBrowser(widgets.VBox):
         items = [{"name": name} for name in names or [f"image {number}" for number in range(1, len(images) + 1)]]
         facts = {"stages": stages, "colors": colors, "limits": limits}
         self.canvas = MapCanvas(self._sent, facts=facts, items=items, opacity=1.0)
-        self.image = widgets.IntSlider(0, 0, len(images) - 1, description="image")
+        self.image = widgets.IntSlider(0, 0, len(images) - 1, description="image", readout=False)
         self.stage = widgets.SelectionSlider(options=list(shapes))
         self.place = widgets.IntSlider(1, 1, max(stage["count"] for stage in stages), description="map")
         self.opacity = widgets.FloatSlider(1, min=0, max=1, step=0.05)

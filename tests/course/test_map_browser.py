@@ -7,14 +7,18 @@ import re
 import shutil
 
 import matplotlib
+import nbformat
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from course import MapBrowser, module_outputs
+from course.figures.maps import MapCanvas
 from course.figures.unet import painted_map, strongest_channels
 from labkit import models
+from labkit.browser.browser import PredictionCanvas
+from tests.conftest import REPOSITORY
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 STAGES = ["encoder.0", "bottleneck", "ups.0", "head"]
@@ -33,14 +37,21 @@ def browser(network):
     return MapBrowser(originals, module_outputs(*network, STAGES))
 
 
-@pytest.fixture
-def page():
+@pytest.fixture(scope="module")
+def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium.new_context(offline=True).new_page()
-        chromium.close()
+        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield program
+        program.close()
+
+
+@pytest.fixture
+def page(chromium):
+    context = chromium.new_context(offline=True)
+    yield context.new_page()
+    context.close()
 
 
 def shown(page, browser: MapBrowser, path):
@@ -185,6 +196,22 @@ def test_on_one_scale_equal_weights_have_equal_colors(page, tmp_path):
     assert all(names)
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert complaints == []
+
+
+@pytest.mark.parametrize("chapter", ["02_unet", "03_resnet34_unet", "05_analysis", "06_attention_unet"])
+def test_the_committed_notebooks_hold_the_page_as_it_is_now(chapter):
+    """`make refresh` is due after a change of a page's module."""
+    notebook = nbformat.read(REPOSITORY / "notebooks" / f"{chapter}.ipynb", as_version=4)
+    held = [
+        output.data.get("text/html", "")
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "data" in output
+    ]
+    [page] = [text for text in held if "standalone" in text]
+    module = PredictionCanvas._esm if chapter == "05_analysis" else MapCanvas._esm
+    assert f"{module}\nstandalone(Page" in page
+    assert f"<style>{MapCanvas._css}</style>" in page
 
 
 def test_the_strongest_channel_varies_most_from_place_to_place():

@@ -89,6 +89,12 @@ def run_all(page, address: str) -> None:
     page.click("text=Run All Cells")
 
 
+def write_notebook(path: Path, source: str) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+
+
 def keep_screenshot(page, name: str) -> None:
     if folder := os.environ.get("LABKIT_SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
@@ -162,9 +168,21 @@ def test_the_browser_of_05_obeys_sliders_views_keys_and_takes_a_photo(jupyter, p
     assert [text for text in complaints if "labkit" in text or "browser.js" in text or "anywidget" in text] == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("chapter", ["02_unet", "03_resnet34_unet", "06_attention_unet"])
-def test_a_browser_of_maps_obeys_its_sliders(jupyter, page, chapter):
+MAPS = """
+import numpy as np, torch
+from course import MapBrowser, module_outputs
+from labkit import models
+torch.manual_seed(0)
+images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+stages = ["encoder.0", "bottleneck", "ups.0"]
+MapBrowser(images, module_outputs(models.UNet(width=4, depth=2), torch.randn(5, 3, 32, 32), stages))
+"""
+CHAPTERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("02_unet", "03_resnet34_unet", "06_attention_unet")]
+
+
+@pytest.mark.parametrize("chapter", ["maps", *CHAPTERS])
+def test_a_browser_of_maps_obeys_its_sliders(jupyter, page, folder, chapter):
+    write_notebook(folder / "maps.ipynb", MAPS)
     asked, complaints = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -214,9 +232,7 @@ WATCH = """() => {
 
 
 def test_live_curves_change_in_place_without_a_jump(jupyter, page, folder):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LIVE)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, folder / "live.ipynb")
+    write_notebook(folder / "live.ipynb", LIVE)
     page.goto(f"{jupyter}/lab/tree/live.ipynb?reset", timeout=120_000)
     page.wait_for_selector("text=/\\| Idle/", timeout=120_000)
     page.evaluate(WATCH)
