@@ -51,23 +51,23 @@ def honest_notebook(solved: NotebookNode, name: str, level: str) -> NotebookNode
     return mine
 
 
-def hand_in(folder: Path, host: Path, with_attacks: bool) -> None:
-    """The students' folders `honest-NN/` and, with attacks, `hostile-NN/` and files."""
+def hand_in(folder: Path, host: Path, honest: int, hostile: int) -> None:
+    """The folders of so many students, `honest-NN/` and `hostile-NN/`; the last hostile one is a link."""
     paths = sorted((checkout() / "notebooks").glob("[0-9]*.ipynb"))
     solved = {path.stem: nbformat.read(path, as_version=4) for path in paths}
     chapters = list(solved)
-    for number, level in enumerate(LEVELS):
+    for number, level in enumerate(LEVELS[:honest]):
         name = chapters[number % len(chapters)]
         _write(folder / f"honest-{number:02}" / f"{name}.ipynb", honest_notebook(solved[name], name, level))
-    if not with_attacks:
-        return
     name = next(chapter for chapter in chapters if chapter.startswith("06"))
-    for number, attack in enumerate([*(HOSTILE[kind] for kind in ATTACKS), DELETES.format(host=str(host))]):
+    attacks = [DELETES.format(host=str(host)), *(HOSTILE[kind] for kind in ATTACKS)]
+    for number, attack in enumerate(attacks[: max(0, hostile - 1)]):
         mixed = honest_notebook(solved[name], name, "all right")
         (place,) = [e.answer for e in exercises(solved[name], name) if e.check == "gate_parameters"]
         mixed.cells[place].source = attack
         _write(folder / f"hostile-{number:02}" / f"{name}.ipynb", mixed)
-    (folder / "hostile-11_06.ipynb").symlink_to(folder / "honest-00" / f"{chapters[0]}.ipynb")
+    if hostile:
+        (folder / "hostile-link_06.ipynb").symlink_to(folder / "honest-00" / f"{chapters[0]}.ipynb")
 
 
 def _write(path: Path, notebook: NotebookNode) -> None:
@@ -93,7 +93,7 @@ def grade(folder: Path, out: Path, cores: list[int], seconds: float) -> tuple[fl
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     told = subprocess.run(
         [str(word) for word in command],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         capture_output=True,
         text=True,
@@ -108,6 +108,8 @@ def grade(folder: Path, out: Path, cores: list[int], seconds: float) -> tuple[fl
 def main() -> None:
     """Make the hand-ins, grade them, compare, print, and write the row."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--honest", type=int, default=len(LEVELS), help="so many of the honest students")
+    parser.add_argument("--hostile", type=int, default=len(ATTACKS) + 2, help="so many of the hostile ones")
     parser.add_argument("--seconds", type=float, default=60, help="for each exercise of a student")
     parser.add_argument("--out", type=Path, default=home() / "records" / "grading.csv")
     parser.add_argument("--note", default="", help="what disturbed it")
@@ -117,8 +119,8 @@ def main() -> None:
         folder, host = Path(place), Path(place) / "host"
         host.mkdir()
         (host / "kept.txt").write_text("nobody may change this")
-        hand_in(folder / "honest", host, with_attacks=False)
-        hand_in(folder / "all", host, with_attacks=True)
+        hand_in(folder / "honest", host, arguments.honest, 0)
+        hand_in(folder / "all", host, arguments.honest, arguments.hostile)
         watched = [host, folder / "honest", folder / "all", *(checkout() / name for name in ("course", "labkit"))]
         load, before = os.getloadavg()[0], digest(*watched)
         _, _, alone = grade(folder / "honest", folder / "alone" / "marks.csv", cores, arguments.seconds)
