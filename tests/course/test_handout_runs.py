@@ -1,4 +1,4 @@
-"""A copy without answers, run from top to bottom: it fails at its exercises alone, and says that they are not written."""
+"""A copy without answers, run from top to bottom: it fails at its exercises alone, as not written yet."""
 
 from pathlib import Path
 
