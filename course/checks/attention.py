@@ -172,6 +172,10 @@ def _wrong_gates(x: Tensor, g: Tensor, w_x: nn.Module, w_g: nn.Module, psi: nn.M
         "the ReLU between the sum and psi is missing": x * enlarged(psi(of_x + of_g).sigmoid()),
         "the sigmoid is missing: a weight lies between 0 and 1": x * enlarged(scores),
         "there is a ReLU in place of the sigmoid": x * enlarged(scores.relu()),
+        "there is a tanh in place of the sigmoid; it goes below 0": x * enlarged(scores.tanh()),
+        "there is a softmax over the one channel: all weights are 1": x.clone(),
+        "there is a softmax over the places: each place has its own weight, whatever the others have": x
+        * enlarged(scores.flatten(2).softmax(2).view_as(scores)),
         "the scores were enlarged before the sigmoid; the gate enlarges the map": x * enlarged(scores).sigmoid(),
         "the map was enlarged by nearest neighbor; use mode='bilinear'": x * enlarged(scores.sigmoid(), "nearest"),
         "the map was enlarged with align_corners=True, which shifts it; leave that out": x * aligned,

@@ -11,6 +11,9 @@ from course.checks.builds import build_check
 from course.checks.verdict import Check, Collected, expect, name_mistake, numbers
 from labkit import models
 
+WIRED = frozenset(models.ENCODERS)
+"""The lab's own, however many a notebook adds later."""
+
 # --- predictions
 
 inception_side = Check(
@@ -77,7 +80,7 @@ def _collect_choice(student: tuple[str, dict[str, int]], seed: int) -> Collected
     expect(isinstance(name, str) and is_table, f"{what}: write such as ('resnet18', {{'layer1': 64, 'layer2': 128}})")
     known = name in list_models(module=torchvision.models)
     expect(known, f"{what}: torchvision has no classifier {name!r}; torchvision.models.list_models() names them")
-    expect(name not in models.ENCODERS, f"{what}: {name} is wired already; choose another classifier")
+    expect(name not in WIRED, f"{what}: {name} is wired already; choose another classifier")
     try:
         with torch.no_grad():
             extractor = feature_extraction.create_feature_extractor(get_model(name, weights=None).eval(), list(taps))

@@ -76,6 +76,11 @@ def test_separable_weights_names(answer, name):
     refuse(checks.separable_weights, answer, name)
 
 
+def test_an_encoder_that_a_notebook_wires_later_may_still_be_chosen(monkeypatch, capsys):
+    monkeypatch.setitem(models.ENCODERS, "mobilenet_v2", TAPS)
+    accept(checks.encoder_choice, ("mobilenet_v2", TAPS), capsys, seeds=(0,))
+
+
 @pytest.mark.parametrize(
     "answer",
     [

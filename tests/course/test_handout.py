@@ -1,5 +1,6 @@
 """The students' copy: no solution survives, checks stay, nbgrader reads it, and a student's work is never replaced."""
 
+import ast
 import copy
 import zipfile
 from pathlib import Path
@@ -83,6 +84,18 @@ def test_no_line_of_a_solution_survives(solved):
     written = {line.strip() for cell in mine.cells for line in cell.source.split("\n")}
     assert not (solutions - others) & written - {""}
     assert not any(BEGIN in line or END in line for line in written)
+
+
+def test_a_student_reads_the_name_that_the_check_is_given(solved):
+    name, notebook = solved
+    mine = student_copy(notebook, name)
+    for exercise in exercises(notebook, name):
+        call = ast.parse(mine.cells[exercise.cell].source).body[0].value
+        given = call.args[0].id
+        statements = ast.parse(mine.cells[exercise.answer].source).body
+        defined = {node.name for node in statements if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assigned = [target for node in statements if isinstance(node, ast.Assign) for target in node.targets]
+        assert given in defined | {target.id for target in assigned}
 
 
 def test_results_go_and_figures_stay_as_still_images(solved):
