@@ -79,13 +79,13 @@ def run_claims(
 def record_claims(scale: Scale = "cpu", out: Out = None) -> None:
     """Add finished trainings to `records/`: a row each, their epochs, and the Dice of every test image."""
     from course.experiments.claim_jobs import write_records
-    from course.experiments.claim_queue import ClaimQueue
+    from course.experiments.claim_queue import ClaimQueue, recorded_rows
     from course.experiments.claims import load_claims
     from course.experiments.jobs import finished
     from labkit.files import home
 
-    queue = ClaimQueue(load_claims(), scale, _folder(out, scale), {})
-    while True:  # what a tuned arm needs is known from the rows of its trials
+    queue = ClaimQueue(load_claims(), scale, _folder(out, scale), recorded_rows(home() / "records"))
+    while True:  # what a tuned arm needs is known from the rows of its trials, which may be records already
         jobs = queue.all_jobs()
         found = {job.labels["run"]: row for job in jobs if (row := finished(job))}
         if found.keys() <= queue.rows.keys():
