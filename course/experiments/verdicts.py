@@ -61,11 +61,21 @@ class ClaimRecords:
         """A measure of each run."""
         return np.array([measured(measure, self.rows.loc[run], self.epochs[run], level) for run in runs])
 
-    def arms(self, measure: str, level: float | None = None) -> list[np.ndarray]:
-        """A measure of the runs of each arm of the scale that has several, which differ in their seed alone."""
+    def arms(self, measure: str, level: float | None = None, like: str | None = None) -> list[np.ndarray]:
+        """A measure of the runs of each arm of the scale that has several, which differ in their seed alone.
+
+        Arms of another target than that of run `like` (of the scale's recipe if None) are left out: its Dice is
+        another measure.
+        """
         several = self.rows[self.rows.groupby("changes")["run"].transform("count") > 1]
-        groups = [self.values(measure, group["run"], level) for _, group in several.groupby("changes")]
-        return [group[np.isfinite(group)] for group in groups]
+        target = self.base.data.target if like is None else self.target(self.rows.loc[like, "changes"])
+        groups = [group for changes, group in several.groupby("changes") if self.target(changes) == target]
+        values = [self.values(measure, group["run"], level) for group in groups]
+        return [group[np.isfinite(group)] for group in values]
+
+    def target(self, changes: str) -> str:
+        """The target of an arm's runs."""
+        return json.loads(changes).get("data.target", self.base.data.target)
 
     def seed_variance(self, measure: str, level: float | None = None) -> Variance:
         """The variance of a measure between runs that differ in their seed alone, pooled over all arms of the scale."""
