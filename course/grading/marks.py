@@ -81,13 +81,21 @@ def grade(student: HandedIn, tasks: list[Task], seed: int, limits: sandbox.Limit
 
 
 def _may_hold(task: Task, student: HandedIn, name: str) -> bool:
-    """Whether a notebook names the check, or else, where none of them does, something that the check is given."""
-    called = re.compile(rf"\b{task.check}\(")
-    if any(called.search(cell) for cell in student.sources[name]):
+    """Whether a notebook calls the check, or else, where none of them does, is of its chapter and has its answer."""
+    if _calls(task, student.sources[name]):
         return True
-    if any(called.search(cell) for cells in student.sources.values() for cell in cells):
+    if any(_calls(task, cells) for cells in student.sources.values()):
         return False
-    return any(task.argument in cell for cell in student.sources[name])
+    chapter = re.search(r"(?:^|[_/\\])(\d\d)_[^/\\]*$", name)
+    of_another = chapter is not None and chapter[1] != task.chapter[:2]
+    return not of_another and any(task.argument in cell for cell in student.sources[name])
+
+
+def _calls(task: Task, cells: list[str]) -> bool:
+    """Whether cells call a check as `checks.name(`, or as they have imported it; `model.train(` is no check."""
+    imported = any(re.search(r"\bcourse\.checks\b|\bimport checks as\b", cell) for cell in cells)
+    called = re.compile(rf"\b{task.check}\(" if imported else rf"\bchecks\.{task.check}\(")
+    return any(called.search(cell) for cell in cells)
 
 
 def _keep(best: dict[int, Mark], number: int, mark: Mark) -> None:

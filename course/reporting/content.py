@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from course import figures as plots
+from course.compare import mean_interval
 from course.reporting.masks import mask_figure
 from course.reporting.scores import Arm, Scored, arms, choices, comparison, scored
 from course.run_facts import data_facts, history_of, network_facts, train_command, training_facts
-from labkit.analysis import mean_interval
 from labkit.errors import LabError
 from labkit.training import open_run
 

@@ -8,9 +8,10 @@ from course import figures as plots
 from course.figures.images import ERRORS
 from course.reporting.scores import Arm
 from labkit import painting
-from labkit.analysis import case_masks, load_predictor
-from labkit.data import open_pets
+from labkit.analysis import Predictor, load_predictor, predict_batches
+from labkit.data import Pets, load_arrays, open_pets
 from labkit.errors import LabError
+from labkit.metrics import predicted_mask
 
 RANKS = {"worst": 0.0, "a tenth are worse": 0.1, "median": 0.5, "a tenth are better": 0.9, "best": 1.0}
 MOST_NETWORKS = 3
@@ -37,10 +38,9 @@ def mask_figure(groups: list[Arm], data: str | None) -> tuple[tuple[Figure, str]
     names = [str(ordered.index[place]) for place in places.values()]
     rows, notes = [], []
     for one in shown:
-        images, found, truths = case_masks(load_predictor(one.run), pets, names, summary["threshold"])
+        images, found, truths = _cases(load_predictor(one.run), pets, names, summary["threshold"])
         if not rows:
-            classes = [truth.astype(np.uint8) for truth in truths]
-            rows.append([painting.class_overlay(*pair) for pair in zip(images, classes, strict=True)])
+            rows.append([painting.class_overlay(*pair) for pair in zip(images, truths, strict=True)])
             notes.append(names)
         rows.append([painting.error_map(*case) for case in zip(images, found, truths, strict=True)])
         dice = one.chosen.images.set_index("name")["dice"]
@@ -52,3 +52,14 @@ def mask_figure(groups: list[Arm], data: str | None) -> tuple[tuple[Figure, str]
         f"their {'mean ' * (len(shown) > 1)}Dice; drawn at the network's input size."
     )
     return (figure, caption), ""
+
+
+def _cases(predictor: Predictor, pets: Pets, names: list[str], threshold: float) -> tuple[list[np.ndarray], ...]:
+    """Images `uint8 [S, S, 3]`, predicted and true masks `uint8 [S, S]` of the named pets, at the network's size."""
+    indices = np.array([pets.indices[name] for name in names])
+    arrays = load_arrays(pets, predictor.recipe.data.image_size)
+    found, truths = [], []
+    for logits, masks, _ in predict_batches(predictor, pets, indices):
+        found += list(predicted_mask(logits, threshold).byte().cpu().numpy())
+        truths += list(masks.byte().cpu().numpy())
+    return [np.asarray(arrays.images[index]) for index in indices], found, truths

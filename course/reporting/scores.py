@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from course.compare import image_difference, mean_interval
 from course.run_facts import network_name
-from labkit.analysis import image_difference, mean_interval
 from labkit.errors import LabError
 from labkit.training import Run
 
@@ -130,7 +130,7 @@ def choices(run: Run) -> dict[str, Any]:
 def comparison(groups: list[Arm]) -> tuple[pd.DataFrame, list[str]]:
     """Dice of each pair of arms on the same images, with the difference's interval, and what is to be said of it.
 
-    With two runs of one arm the interval is over images and seeds (`analysis.image_difference`), else over images
+    With two runs of one arm the interval is over images and seeds (`compare.image_difference`), else over images
     alone. Several pairs have wider intervals, so that all of them hold together with 95 %.
     """
     rows, told = [], []

@@ -123,3 +123,19 @@ def test_links_broken_files_and_other_kernels_are_named_and_ids_are_found(tmp_pa
 
 def test_a_sentence_is_one_line_and_no_formula():
     assert marks.plain_line("=1+1\n\x1b[31m2") == "'=1+1  [31m2"
+
+
+def test_a_notebook_is_asked_for_an_exercise_if_it_calls_the_check_or_is_of_the_chapter():
+    train = Task("04_training", "train", "train", "def train(): ...", 1.0)
+
+    def asked(name, *cells):
+        return marks._may_hold(train, HandedIn("s", {name: list(cells)}, []), name)
+
+    assert asked("s/any.ipynb", "checks.train(train)")
+    assert asked("s/01_data.ipynb", "checks.train(train)")  # moved into another notebook
+    assert asked("s/01_data.ipynb", "from course.checks import train as t", "train(x)")
+    assert asked("s/04_training.ipynb", "def train(): pass")  # the check's call was deleted
+    assert asked("s_04_mine.ipynb", "def train(): pass")
+    assert asked("s/renamed.ipynb", "def train(): pass")
+    assert not asked("s/01_data.ipynb", "model.train()", "fit(train)")
+    assert not asked("04_s/01_data.ipynb", "train(x)")

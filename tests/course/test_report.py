@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from course.compare import image_difference
 from course.reporting import pages
 from labkit import analysis
 from labkit.data import open_pets
@@ -82,7 +83,7 @@ def test_two_seeds_of_a_network_are_one_arm_and_count(runs, tiny_root, shell, tm
     row = next(line for line in (tmp_path / "report.md").read_text().splitlines() if " minus " in line)
     names = dice(runs / "unet-0").index
     first = np.stack([dice(run).loc[names] for run in three[:2]])
-    found = analysis.image_difference(first, dice(three[2]).loc[names].to_numpy()[None])
+    found = image_difference(first, dice(three[2]).loc[names].to_numpy()[None])
     low, high = found.interval()
     assert f"{found.effect:+.4f}" in row
     assert f"[{low:+.4f}, {high:+.4f}]" in row

@@ -41,7 +41,8 @@ def lab_server(folder: Path, place: Path, **more: str):
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(1200):  # a busy machine takes minutes
+            assert server.poll() is None, "JupyterLab has ended"
             try:
                 urllib.request.urlopen(f"{address}/api/status", timeout=2).read()
                 break
