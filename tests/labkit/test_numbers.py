@@ -81,7 +81,7 @@ def test_weights_that_are_not_finite_are_neither_kept_nor_opened(place, value, t
     with pytest.raises(LabError, match=rf"spoilt\.safetensors: weights are not finite, first {place}"):
         save_weights(tmp_path / "spoilt.safetensors", model, run.recipe)
     assert not (tmp_path / "spoilt.safetensors").exists()
-    monkeypatch.setattr("labkit.training.runs._refuse_what_is_not_finite", lambda *_: None)
+    monkeypatch.setattr("labkit.training.runs.refuse_not_finite", lambda *_: None)
     save_weights(tmp_path / "spoilt.safetensors", model, run.recipe)
     monkeypatch.undo()
     spoilt = open_run(tmp_path / "spoilt.safetensors")
