@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -166,8 +167,17 @@ def missing(needs: dict[str, str]) -> list[str]:
     return [package for module, package in needs.items() if importlib.util.find_spec(module) is None]
 
 
-def run_step(step: Step, out: Path, seconds_left: float, running: dict[str, subprocess.Popen] | None = None) -> Outcome:
-    """Run a step within its limit; whatever goes wrong becomes its status. Its process stands in `running`."""
+def run_step(
+    step: Step,
+    out: Path,
+    seconds_left: float,
+    running: dict[str, subprocess.Popen] | None = None,
+    stopped: threading.Event | None = None,
+) -> Outcome:
+    """Run a step within its limit; whatever goes wrong becomes its status.
+
+    Its process stands in `running`, whose processes are killed once `stopped` is set; one begun later is killed here.
+    """
     if lacking := missing(step.needs):
         return Outcome(step.name, f"left out: needs {', '.join(lacking)}", 0.0, [])
     limit = step.limit or max(1.0, seconds_left - RESERVE)
@@ -177,6 +187,8 @@ def run_step(step: Step, out: Path, seconds_left: float, running: dict[str, subp
         child = subprocess.Popen(step.command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
         if running is not None:
             running[step.name] = child
+        if stopped is not None and stopped.is_set():  # before this child stood in `running`
+            kill(child)
         try:
             code = child.wait(timeout=limit)
             status = "ok" if code == 0 else f"failed with status {code}: {last_line(log)}"
@@ -205,17 +217,18 @@ def last_line(log: Path) -> str:
 
 def run_all(steps: list[Step], out: Path) -> Iterator[Outcome]:
     """Run the stages in order, each step told when it is done; one that fails stops no other, an interrupt all."""
-    began, running = time.perf_counter(), {}
+    began, running, stopped = time.perf_counter(), {}, threading.Event()
     for stage in sorted({step.stage for step in steps}):
         together = [step for step in steps if step.stage == stage]
         left = TOTAL - (time.perf_counter() - began)
         with ThreadPoolExecutor(len(together)) as pool:
             try:
-                for outcome in pool.map(lambda step, left=left: run_step(step, out, left, running), together):
+                for outcome in pool.map(lambda step, left=left: run_step(step, out, left, running, stopped), together):
                     print(f"{outcome.step}: {outcome.status}, {outcome.seconds:.0f} s", flush=True)
                     yield outcome
             except BaseException:
-                for child in running.values():
+                stopped.set()
+                for child in list(running.values()):
                     kill(child)
                 raise
 
