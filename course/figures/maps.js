@@ -59,7 +59,7 @@ class Page extends CanvasPage {
     this.caption.textContent = `${name} · ${stage.name}, ${height} × ${width}: ${layer.labels[place]}, ${values}`;
     this.panels.style.setProperty("--base", `${18 * Math.min(1, image.width / image.height)}rem`);
     this.panels.style.maxHeight = "none"; // a phone scrolls the page
-    this.panels.style.setProperty("--share", "100%");
+    this.panels.style.setProperty("--share", "max(31%, 15rem)"); // three in a row, one on a phone
     const [first, sheet, large] = this.figures(3);
     this.draw(first, "image", image.width, image.height, (to) => {
       to.putImageData(new ImageData(image.rgba, image.width, image.height), 0, 0);
