@@ -9,7 +9,6 @@ import copy
 import hashlib
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ ATTACKS = ("endless loop", "memory", "output", "large file", "killed parent", "k
 ATTACKS += ("patched judge", "patched builtins", "exit", "success printed")
 DELETES = "import shutil\nfor place in ('/', '/tmp', '/home', {host!r}): shutil.rmtree(place, ignore_errors=True)\n"
 DELETES += "def gate_parameters(skip, gating): return 0\n"
-ROWS = ["notebooks", "honest", "hostile", "cores", "seconds", "processor_seconds", "seconds_for_200", "load_before"]
+ROWS = ["notebooks", "honest", "hostile", "cores", "seconds", "seconds_for_200", "load_before"]
 
 
 def honest_notebook(solved: NotebookNode, name: str, level: str) -> NotebookNode:
@@ -47,7 +46,9 @@ def honest_notebook(solved: NotebookNode, name: str, level: str) -> NotebookNode
         mine.cells[exercise.answer].source = re.sub(r"return .+", "return 0", answer) if level == "wrong" else answer
     if level == "rearranged":  # checks first, then all else, and every cell twice
         checks = [cell for cell in mine.cells if cell.metadata.get("nbgrader", {}).get("grade")]
-        mine.cells = [*checks, *mine.cells, *copy.deepcopy(mine.cells)]
+        mine.cells = [*copy.deepcopy(checks), *mine.cells, *copy.deepcopy(mine.cells)]
+        for number, cell in enumerate(mine.cells):
+            cell["id"] = f"cell-{number}"
     return mine
 
 
@@ -86,11 +87,11 @@ def digest(*folders: Path) -> str:
     return found.hexdigest()
 
 
-def grade(folder: Path, out: Path, cores: list[int], seconds: float) -> tuple[float, float, pd.DataFrame]:
-    """Run `course grade` on these cores; its seconds, its processor seconds and its marks."""
+def grade(folder: Path, out: Path, cores: list[int], seconds: float) -> tuple[float, pd.DataFrame]:
+    """Run `course grade` on these cores; its seconds and its marks."""
     command = [sys.executable, "-m", "course", "grade", folder, "--out", out, "--seed", "1", "--jobs", len(cores)]
     command += ["--seconds", seconds]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    began = time.perf_counter()
     told = subprocess.run(
         [str(word) for word in command],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
@@ -98,11 +99,10 @@ def grade(folder: Path, out: Path, cores: list[int], seconds: float) -> tuple[fl
         capture_output=True,
         text=True,
     )
-    took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = time.perf_counter() - began
     if not out.is_file():
         raise LabError(f"course grade ended with {told.returncode}: {told.stderr.strip()[-500:]}")
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return took, used, pd.read_csv(out, keep_default_na=False)
+    return took, pd.read_csv(out, keep_default_na=False)
 
 
 def main() -> None:
@@ -123,8 +123,8 @@ def main() -> None:
         hand_in(folder / "all", host, arguments.honest, arguments.hostile)
         watched = [host, folder / "honest", folder / "all", *(checkout() / name for name in ("course", "labkit"))]
         load, before = os.getloadavg()[0], digest(*watched)
-        _, _, alone = grade(folder / "honest", folder / "alone" / "marks.csv", cores, arguments.seconds)
-        took, used, together = grade(folder / "all", folder / "together" / "marks.csv", cores, arguments.seconds)
+        _, alone = grade(folder / "honest", folder / "alone" / "marks.csv", cores, arguments.seconds)
+        took, together = grade(folder / "all", folder / "together" / "marks.csv", cores, arguments.seconds)
         unchanged = digest(*watched) == before
     honest = together[together["student_id"].str.startswith("honest")].reset_index(drop=True)
     hostile = together[together["student_id"].str.startswith("hostile")]
@@ -134,7 +134,7 @@ def main() -> None:
     row = dict.fromkeys(ROWS) | {
         **{"notebooks": students, "honest": honest["student_id"].nunique(), "cores": len(cores)},
         **{"hostile": hostile["student_id"].nunique(), "seconds": round(took, 1), "load_before": round(load, 1)},
-        **{"processor_seconds": round(used, 1), "seconds_for_200": round(took * 200 / students)},
+        **{"seconds_for_200": round(took * 200 / students)},
         **{"honest_marks_equal": differences.empty, "files_unchanged": unchanged},
         **{"attacks_that_earned": int((attacked["score"] > 0).sum()), "note": arguments.note},
     }

@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BREEDS = {"Abby": (1, 1), "Bombo": (2, 1), "corgo": (3, 2), "dachso": (4, 2)}
 COURSE = ("lab", "sweep", "doctor", "claims", "handout", "grade", "handin", "report")
 """Commands of `course`; all others are of `labkit`."""
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES = [(40, 52), (64, 48), (33, 71), (80, 80), (57, 39), (48, 48)]
 
 # a busy machine is no fault of the code
@@ -33,6 +34,17 @@ hypothesis.settings.load_profile("lab")
 def _one_thread():
     """The networks here are so small that threads cost more than they bring."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser for the pages of a file's tests, which skip themselves where `CHROMIUM` is None."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield program
+        program.close()
 
 
 def drawn_pet(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -53,12 +53,13 @@ def limit(limits: dict[str, int]) -> None:
         limit_to(kind, most)
 
 
-def limit_to(name: str, most: int) -> None:
-    """Set one of the kernel's limits, or keep it where it is lower already."""
+def limit_to(name: str, soft: int, hard: int | None = None) -> None:
+    """Set one of the kernel's limits, or keep it where it is lower already; `hard` None: the same as `soft`."""
     kind = getattr(resource, name)
-    hard = resource.getrlimit(kind)[1]
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(kind, (most, most))
+    before = resource.getrlimit(kind)[1]
+    wanted = (soft, soft if hard is None else hard)
+    soft, hard = wanted if before == resource.RLIM_INFINITY else (min(most, before) for most in wanted)
+    resource.setrlimit(kind, (soft, hard))
 
 
 def in_child(task: dict[str, Any], sources: list[str], seconds: float, out: int, alone: bool) -> bytes:
@@ -72,7 +73,7 @@ def in_child(task: dict[str, Any], sources: list[str], seconds: float, out: int,
         os.setsid()
         os.close(out)
         os.close(reading)
-        limit_to("RLIMIT_CPU", math.ceil(seconds))
+        limit_to("RLIMIT_CPU", math.ceil(seconds), math.ceil(seconds) + 2)
         try:
             _write(writing, given(task, sources))
         finally:
@@ -95,9 +96,9 @@ def in_child(task: dict[str, Any], sources: list[str], seconds: float, out: int,
             os.killpg(child, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             os.kill(child, signal.SIGKILL)  # it is not reaped yet, so the number is still its own
-    used = os.wait4(child, 0)[2]
+    ended = os.waitpid(child, 0)[1]
     os.close(reading)
-    if not received and used.ru_utime + used.ru_stime >= math.ceil(seconds) - 0.5:
+    if os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGXCPU:  # the kernel's word for the processor's time
         return TIMEOUT
     return (received or ENDED) if len(received) <= MOST_BYTES else NOT_PLAIN + b"more than 32 MiB came back"
 

@@ -1,14 +1,12 @@
 """benchmarks.browser: every key is measured in every view, in Chromium, and a photo is predicted and cut out."""
 
-import shutil
-
 import pytest
 
 from benchmarks.browser import KEYS, page_rows, photo_rows
 from labkit import analysis, data
 from labkit.browser import Browser
+from tests.conftest import CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 

@@ -47,6 +47,7 @@ def test_an_attack_earns_nothing_and_costs_the_other_exercise_nothing(kind):
     found = graded(["import torch", HOSTILE[kind], CALL, *HONEST])
     assert found["gate_parameters"].state in (marks.FAILED, marks.TIMED_OUT, marks.NO_ARRAYS), found
     assert found["gate_parameters"].score == 0
+    assert kind != "endless loop" or found["gate_parameters"].state == marks.TIMED_OUT
     assert found["hand_weights"].state == marks.PASSED, found
 
 

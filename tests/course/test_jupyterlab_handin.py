@@ -7,7 +7,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from tests.labkit.test_jupyterlab import CHROMIUM, chromium, keep_screenshot, lab_server, page  # noqa: F401 (fixtures)
+from tests.conftest import CHROMIUM
+from tests.labkit.test_jupyterlab import keep_screenshot, lab_server, page  # noqa: F401 (a fixture)
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 ANSWER = """def gate_parameters(skip: int, gating: int) -> int:

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 
 import matplotlib
 import nbformat
@@ -18,9 +17,8 @@ from course.figures.maps import MapCanvas
 from course.figures.unet import painted_map, strongest_channels
 from labkit import models
 from labkit.browser.browser import PredictionCanvas
-from tests.conftest import REPOSITORY
+from tests.conftest import CHROMIUM, REPOSITORY
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 STAGES = ["encoder.0", "bottleneck", "ups.0", "head"]
 FRAME = '<!doctype html><html lang="en"><meta charset="utf-8"><title>test</title><body>{}</body></html>'
 
@@ -35,16 +33,6 @@ def network():
 def browser(network):
     originals = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     return MapBrowser(originals, module_outputs(*network, STAGES))
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield program
-        program.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 from collections.abc import Collection, Iterable
 
 import nbformat
@@ -17,8 +16,8 @@ from course.site import MARK, MEASURES, lab_page, write_site
 from labkit import analysis, data
 from labkit.browser import Browser
 from labkit.errors import LabError
+from tests.conftest import CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 INTRODUCTION = """# 01 · A chapter
 
 **The question.** What is
@@ -98,16 +97,6 @@ def test_a_site_is_replaced_and_a_users_folder_is_not(site, tmp_path):
     before = write_site(tmp_path / "again", [], "# First")
     assert "Second" in write_site(tmp_path / "again", [], "# Second").read_text()
     assert before.is_file()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield program
-        program.close()
 
 
 def browse(chromium, site, names: Iterable[str], width: int, scheme: str, live: Collection[str]) -> list[str]:

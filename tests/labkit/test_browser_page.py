@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,8 @@ from PIL import Image
 from labkit import analysis, data, metrics, painting
 from labkit.browser import Browser
 from labkit.training import fit, parse_recipe
+from tests.conftest import CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 FRAME = '<!doctype html><html lang="en"><meta charset="utf-8"><title>test</title><body>{}</body></html>'
 SPECIES = """
@@ -73,16 +72,6 @@ class Shown:
             f"() => document.querySelector('[data-painted]').dataset.painted.includes(' {view} ')"
         )
         return self
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield program
-        program.close()
 
 
 @pytest.fixture
