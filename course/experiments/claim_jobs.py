@@ -2,23 +2,37 @@
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from course.experiments.jobs import Job, finished, run_job
 from course.experiments.measures import EPOCH_COLUMNS, epoch_measures, run_measures
 from course.run_folder import clear_run_folder
-from labkit.analysis import Evaluation, Predictor
-from labkit.data import Pets
+from labkit.analysis import Evaluation, Predictor, network_costs
+from labkit.data import Pets, batch_indices, open_pets
 from labkit.errors import LabError
 from labkit.files import write_text, written_whole
-from labkit.training import Epoch, Run, choose_device, parse_recipe
+from labkit.models import count_parameters
+from labkit.training import (
+    Epoch,
+    Run,
+    Trainer,
+    build_network,
+    choose_device,
+    environment,
+    parse_recipe,
+    resolve,
+    write_json,
+)
 from labkit.training.runs import empty_network, load_checkpoint
 
 EPOCHS, DICE = "claim-epochs.csv", "claim-dice.npz"
+FACTS = ("device", "processor", "device_name", "torch", "commit")
 STEPS_OF_DICE = 65535
 """Dice of single images is recorded as `uint16`, in steps of 1/65535."""
 
@@ -69,8 +83,39 @@ class ClaimWatch:
             **{key: summary[key] for key in ("iou_per_image", "iou_pooled", "loss")},
             **run_measures(run, pets, images, self.job.device),
             "precision": run.recipe.training.precision,
-            **{key: facts[key] for key in ("device", "processor", "device_name", "torch", "commit")},
+            **{key: facts[key] for key in FACTS},
         }
+
+
+def run_timed_job(job: Job) -> dict[str, Any]:
+    """Training steps alone, of which only the time and the memory are asked: no image is scored, no weights are kept.
+
+    The row has the columns of `run_claim_job` that say something here; the speed is that of the fastest epoch.
+    """
+    pets, recipe = open_pets(job.data), parse_recipe(job.recipe, job.run)
+    recipe = resolve(recipe, pets, job.device)
+    table = recipe.training
+    torch.manual_seed(table.seed)
+    model, size, seconds = build_network(recipe), recipe.data.image_size, []
+    saved = network_costs(model, max(64, size)).activation_bytes / 2**20
+    trainer = Trainer(recipe, pets, model)
+    for epoch in range(1, table.epochs + 1):
+        batches, began = batch_indices(trainer.train, table.batch_size, table.seed, epoch), time.perf_counter()
+        trainer.epoch(batches, epoch, size, lambda loaded, _: loaded)
+        seconds.append(time.perf_counter() - began)
+    facts = environment(torch.device(table.device))
+    row = {"status": "done", "seconds": round(sum(seconds), 1), "parameters": count_parameters(model), **job.labels}
+    row |= {
+        "split": job.split,
+        "valid_dice": None,
+        "dice_per_image": None,
+        "images_per_second": len(trainer.train) / min(seconds),
+        "saved_megabytes": saved,
+    }
+    row |= {"precision": table.precision, **{key: facts[key] for key in FACTS}}
+    Path(job.run).mkdir(exist_ok=True)
+    write_json(Path(job.run) / "result.json", {"asked": job.recipe, "row": row})
+    return row
 
 
 def write_records(jobs: list[Job], scale: str, folder: Path) -> int:
@@ -83,6 +128,8 @@ def write_records(jobs: list[Job], scale: str, folder: Path) -> int:
         if (row := finished(job)) is None:
             continue
         rows.append(row)
+        if not job.split:
+            continue
         epochs.append(pd.read_csv(Path(job.run) / EPOCHS).assign(run=row["run"]))
         with np.load(Path(job.run) / DICE) as arrays:
             dice[row["run"]] = np.round(arrays["dice"].astype(float) * STEPS_OF_DICE).astype(np.uint16)
@@ -90,7 +137,8 @@ def write_records(jobs: list[Job], scale: str, folder: Path) -> int:
     if not rows:
         return 0
     added = {row["run"] for row in rows}
-    for name, new in (("claims", pd.DataFrame(rows)), ("claims-epochs", pd.concat(epochs))):
+    by_epoch = pd.concat(epochs) if epochs else pd.DataFrame(columns=["run", *EPOCH_COLUMNS])
+    for name, new in (("claims", pd.DataFrame(rows)), ("claims-epochs", by_epoch)):
         path = folder / f"{name}.csv"
         if path.is_file():
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -105,7 +153,7 @@ def write_records(jobs: list[Job], scale: str, folder: Path) -> int:
     path = folder / "claims-dice.npz"
     if path.is_file():
         with np.load(path) as old:
-            if not np.array_equal(old.get(f"{scale}.names", dice[f"{scale}.names"]), dice[f"{scale}.names"]):
+            if dice and not np.array_equal(old.get(f"{scale}.names", dice[f"{scale}.names"]), dice[f"{scale}.names"]):
                 raise LabError(f"{path}: its runs at scale {scale} were scored on other test images; move it away")
             dice = dict(old) | dice
     with written_whole(path, "wb", replace=True) as file:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from course.experiments.claim_jobs import run_claim_job
+from course.experiments.claim_jobs import run_claim_job, run_timed_job
 from course.experiments.claims import Claim, Planned, due_runs, load_scale
 from course.experiments.jobs import Job
 from course.experiments.workers import run_jobs
@@ -42,8 +42,7 @@ class ClaimQueue:
     def due(self) -> dict[str, Planned]:
         """What is known to be needed and neither done nor failed, by run."""
         while True:  # rows of earlier calls may settle what a tuned arm needs next
-            valid_dice = {run: float(row["valid_dice"]) for run, row in self.rows.items()}
-            needed = due_runs(self.claims, self.scale, self.base, valid_dice)
+            needed = self._needed()
             known = {
                 run: self.recorded[run] for run in needed.keys() - self.rows.keys() if self._is_recorded(needed[run])
             }
@@ -66,7 +65,8 @@ class ClaimQueue:
         }
         recipe: Recipe = planned.recipe.changed(data={"fingerprint": self.pets.fingerprint})
         data = str(data_root(self.data).resolve())
-        return Job(str(self.out / planned.run), recipe.toml(), data, labels, "test", self.device)
+        split = "" if planned.alone else "test"
+        return Job(str(self.out / planned.run), recipe.toml(), data, labels, split, self.device)
 
     def work(
         self,
@@ -87,9 +87,8 @@ class ClaimQueue:
             together = [one for one in due.values() if not one.alone]
             jobs = [self.job(one) for one in trials or together or due.values()]
             self.jobs |= {job.labels["run"]: job for job in jobs}
-            work = run_jobs(
-                jobs, None, (workers or _most_at_once(self.device)) if together else 1, watch, tell, run_claim_job
-            )
+            at_once = (workers or _most_at_once(self.device)) if together else 1
+            work = run_jobs(jobs, None, at_once, watch, tell, run_claim_job if together else run_timed_job)
             for job, row, before in work:
                 name = job.labels["run"]
                 if row["status"] == "failed":
@@ -97,10 +96,11 @@ class ClaimQueue:
                     tell(f"{name}: failed: {row['error']}")
                 else:
                     self.rows[name] = row
-                    found = (
-                        f"valid Dice {row['valid_dice']:.4f}, test {row['dice_per_image']:.4f}, {row['seconds']:.0f} s"
-                    )
-                    tell(f"{name}: {'done before: ' if before else ''}{found}")
+                    if job.split:
+                        found = f"valid Dice {row['valid_dice']:.4f}, test {row['dice_per_image']:.4f}"
+                    else:
+                        found = f"{row['images_per_second']:.1f} images a second"
+                    tell(f"{name}: {'done before: ' if before else ''}{found}, {row['seconds']:.0f} s")
                 if ends is not None and time.monotonic() > ends:
                     work.close()
                     return not self.due()
@@ -109,8 +109,11 @@ class ClaimQueue:
     def all_jobs(self) -> list[Job]:
         """A job for everything that is needed as far as is known now, done or not."""
         self.due()
-        valid_dice = {run: float(row["valid_dice"]) for run, row in self.rows.items()}
-        return [self.job(one) for one in due_runs(self.claims, self.scale, self.base, valid_dice).values()]
+        return [self.job(one) for one in self._needed().values()]
+
+    def _needed(self) -> dict[str, Planned]:
+        scored = {run: float(row["valid_dice"]) for run, row in self.rows.items() if row["valid_dice"] is not None}
+        return due_runs(self.claims, self.scale, self.base, scored)
 
 
 def _most_at_once(device: str) -> int | None:

@@ -26,7 +26,7 @@ class Job(NamedTuple):
     recipe: str
     data: str
     labels: dict[str, Any]  # the first columns of its row in tables
-    split: str = "test"  # what is scored at the end, see `analysis.evaluate`
+    split: str = "test"  # what is scored at the end, see `analysis.evaluate`; empty: nothing
     device: str = "auto"
     notebook: str = ""  # what trains; empty: no notebook
 
@@ -34,7 +34,7 @@ class Job(NamedTuple):
 def finished(job: Job) -> dict[str, Any] | None:
     """The row (`COLUMNS` of `sweep`) of a run that is done, be it for another split; None where the recipe differs."""
     path = Path(job.run) / "result.json"
-    if not path.is_file() or not path.with_name("best.safetensors").is_file():
+    if not path.is_file() or (job.split and not path.with_name("best.safetensors").is_file()):
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))

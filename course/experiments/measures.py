@@ -184,8 +184,11 @@ def _settled(values: Sequence[float]) -> int:
     return int(below[-1] + 2) if len(below) else 1
 
 
-def measured(name: str, row: Mapping[str, Any], epochs: pd.DataFrame, level: float | None = None) -> float:
-    """A measure of `MEASURES` of one run, from its row and its epochs; `dice` is the mean over test images."""
+def measured(name: str, row: Mapping[str, Any], epochs: pd.DataFrame | None, level: float | None = None) -> float:
+    """A measure of `MEASURES` of one run, from its row and its epochs; `dice` is the mean over test images.
+
+    A run that was only timed has no epochs.
+    """
     if name == "dice":
         return float(row["dice_per_image"])
     return float(row[name]) if name in RUN_MEASURES else curve_measure(name, epochs, level)

@@ -41,7 +41,8 @@ class ClaimRecords:
             self.rows = table[table["scale"] == scale].set_index("run", drop=False)
             self.epochs = dict(iter(pd.read_csv(folder / "claims-epochs.csv").groupby("run", sort=False)))
             with np.load(folder / "claims-dice.npz") as arrays:
-                self.dice = {run: arrays[run] / STEPS_OF_DICE for run in self.rows.index}
+                scored = self.rows.index[self.rows["dice_per_image"].notna()]  # the others were timed alone
+                self.dice = {run: arrays[run] / STEPS_OF_DICE for run in scored}
                 self.foreground = arrays.get(f"{scale}.foreground")
         except (OSError, ValueError, KeyError) as error:
             raise LabError(
@@ -59,15 +60,17 @@ class ClaimRecords:
 
     def values(self, measure: str, runs: Iterable[str], level: float | None = None) -> np.ndarray:
         """A measure of each run."""
-        return np.array([measured(measure, self.rows.loc[run], self.epochs[run], level) for run in runs])
+        return np.array([measured(measure, self.rows.loc[run], self.epochs.get(run), level) for run in runs])
 
     def arms(self, measure: str, level: float | None = None, like: str | None = None) -> list[np.ndarray]:
         """A measure of the runs of each arm of the scale that has several, which differ in their seed alone.
 
         Arms of another target than that of run `like` (of the scale's recipe if None) are left out: its Dice is
-        another measure.
+        another measure. Speed and memory are those of the runs which had the machine to themselves.
         """
-        several = self.rows[self.rows.groupby("changes")["run"].transform("count") > 1]
+        timed = self.rows["dice_per_image"].isna()
+        rows = self.rows[timed if measure in ("images_per_second", "saved_megabytes") else ~timed]
+        several = rows[rows.groupby("changes")["run"].transform("count") > 1]
         target = self.base.data.target if like is None else self.target(self.rows.loc[like, "changes"])
         groups = [group for changes, group in several.groupby("changes") if self.target(changes) == target]
         values = [self.values(measure, group["run"], level) for group in groups]

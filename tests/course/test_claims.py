@@ -11,7 +11,7 @@ from torchmetrics.classification import BinaryCalibrationError
 
 from course.experiments import claims as claim_files
 from course.experiments import measures
-from course.experiments.claim_jobs import EPOCHS, ClaimWatch
+from course.experiments.claim_jobs import EPOCHS, ClaimWatch, run_timed_job, write_records
 from course.experiments.claim_queue import ClaimQueue, recorded_rows
 from course.experiments.claims import SCALES, due_runs, load_claims, load_scale, read_claim
 from course.experiments.jobs import Job
@@ -88,7 +88,14 @@ def test_trials_come_first_and_what_measures_time_last(tmp_path, lab_home, monke
     def done(jobs, *_):
         batches.append([job.labels["run"] for job in jobs])
         yield from (
-            (job, {"status": "done", "valid_dice": 0.5} | dict.fromkeys(("dice_per_image", "seconds"), 0.5), False)
+            (
+                job,
+                {
+                    "status": "done",
+                    **dict.fromkeys(("valid_dice", "dice_per_image", "images_per_second", "seconds"), 0.5),
+                },
+                False,
+            )
             for job in jobs
         )
 
@@ -334,6 +341,24 @@ def test_recording_twice_changes_nothing(recorded, small_claim, monkeypatch, she
     monkeypatch.setenv("LABKIT_HOME", str(home))
     assert shell("claims", "record", "--scale", "tiny")[0] == 0
     assert {path.name: path.read_bytes() for path in (home / "records").glob("*.csv")} == before
+
+
+def test_a_claim_about_time_is_judged_without_scoring_an_image(tmp_path, lab_home):
+    claim = CLAIMS["speed"].model_copy(update={"seeds": 2})
+    queue = ClaimQueue([claim], "tiny", tmp_path, {}, device="cpu")
+    rows = [run_timed_job(job) for job in queue.all_jobs()]
+    assert all(row["images_per_second"] > 64 / row["seconds"] for row in rows)  # 64 images an epoch, 3 of them
+    assert write_records(queue.all_jobs(), "tiny", tmp_path) == 4
+    queue = ClaimQueue([claim], "tiny", tmp_path, recorded_rows(tmp_path), device="cpu")
+    assert not queue.due()
+    speed, memory = judge(claim, ClaimRecords(tmp_path, "tiny"))
+    assert speed["low"] < speed["effect"] < speed["high"]
+    assert speed["effect"] == pytest.approx(
+        np.mean([r["images_per_second"] for r in rows[:2]]) - np.mean([r["images_per_second"] for r in rows[2:]]),
+        rel=1e-4,
+    )
+    # counted, not measured: at this scale the ResNet of width 8 keeps less than the UNet of width 4
+    assert (memory["low"], memory["found"]) == (memory["effect"], "as said")
 
 
 def test_the_verdict_command_writes_a_table_of_what_it_prints(recorded, small_claim, monkeypatch, shell):
