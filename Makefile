@@ -35,7 +35,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 unit: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 notebooks: setup
 	$(BIN)/labkit data get --data sample
@@ -43,7 +43,7 @@ notebooks: setup
 		--nbval-cell-timeout=240 notebooks
 
 test-all: setup lint notebooks
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # the student's copy, made on first use and never replaced (in a copy: the copy itself); the solved notebooks
 jupyter: setup

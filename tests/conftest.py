@@ -3,6 +3,7 @@
 import importlib
 import os
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
@@ -28,6 +29,8 @@ SIZES = [(40, 52), (64, 48), (33, 71), (80, 80), (57, 39), (48, 48)]
 # a busy machine is no fault of the code
 hypothesis.settings.register_profile("lab", deadline=None)
 hypothesis.settings.load_profile("lab")
+# a shell's background job ignores Ctrl-C, and so would every process that is started and interrupted here
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -211,7 +211,8 @@ class Page extends CanvasPage {
     const measured = truth ? `Dice ${shown.join(", ")}` : "no truth is known, cut";
     const cut = this.several ? "" : ` at threshold ${threshold.toFixed(2)}`;
     const table = values.dice === undefined || values.dice === null ? "" : ` · in the table ${values.dice.toFixed(3)}`;
-    this.caption.textContent = `${name} (${breed}) · ${measured}${cut}, ${width}×${height} pixels${table}`;
+    const place = this.model.get("kernel") ? `${this.rows.indexOf(this.row) + 1} of ${this.rows.length}: ` : ""; // no slider says it
+    this.caption.textContent = `${place}${name} (${breed}) · ${measured}${cut}, ${width}×${height} pixels${table}`;
     this.root.dataset.dice = truth ? scores.map((score) => score.mean).join(" ") : "";
   }
 

@@ -79,7 +79,7 @@ class Browser(widgets.VBox):
         state = {"view": view, "threshold": 0.5 if chosen is None else chosen}
         self.canvas = PredictionCanvas(self._sent, facts=facts, items=items, **state)
         self.sent = self.canvas.sent
-        self.image = widgets.IntSlider(0, 0, len(items) - 1, description="image")
+        self.image = widgets.IntSlider(0, 0, len(items) - 1, description="image", readout=False)
         self.threshold = widgets.FloatSlider(self.canvas.threshold, min=0.02, max=0.98, step=0.02)
         self.opacity = widgets.FloatSlider(0.5, min=0, max=1, step=0.05)
         self.zoom = widgets.FloatSlider(1, min=1, max=8, step=0.5)

@@ -50,8 +50,9 @@ class Canvas(anywidget.AnyWidget):
     def linked(self, **sliders: widgets.Widget) -> list[widgets.Widget]:
         """The sliders, joined in the page with the traits of these names: a selection by its index, others by value."""
         for name, slider in sliders.items():
-            slider.description, slider.layout.width = slider.description or name, "26em"
-            value = "index" if isinstance(slider, widgets.SelectionSlider) else "value"
+            selection = isinstance(slider, widgets.SelectionSlider)  # its words take more place than a number
+            slider.description, slider.layout.width = slider.description or name, "32em" if selection else "26em"
+            value = "index" if selection else "value"
             widgets.jslink((slider, value), (self, name))
         return list(sliders.values())
 

@@ -28,6 +28,7 @@ def home(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_it_runs_end_to_end_and_leaves_one_table(tmp_path, home):
     draw_pets(tmp_path / "drawn")
     archive, out = tmp_path / "pets.tar.xz", tmp_path / "out"
