@@ -42,7 +42,8 @@ def training_facts(run: Run) -> dict[str, str]:
     found = {"loss": table.loss, "optimizer": f"{table.optimizer}, weight decay {table.weight_decay:g}"}
     found |= {"learning rate": f"{table.learning_rate:g}, {table.schedule}"}
     found |= {"epochs": str(table.epochs), "batch size": str(table.batch_size * table.accumulate)}
-    more = {"sizes": table.sizes, "ema": table.ema, "patience": table.patience, "faults": table.faults}
+    grown = ", ".join(f"{size} ({_plain(part)})" for size, part in table.sizes)  # each with its share of the epochs
+    more = {"sizes": grown, "ema": table.ema, "patience": table.patience, "faults": table.faults}
     found |= {"further settings": _listed({k: v for k, v in more.items() if v}) or "none"}
     found |= {"seed": str(table.seed), "precision and device": f"{table.precision} on {table.device}"}
     history = history_of(run)
