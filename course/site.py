@@ -224,4 +224,5 @@ def evaluation_table(run: Path) -> str:
         size = "their own size" if found["scored_at"] == "original" else "{0} x {0} pixels".format(found["input_size"])
         what = f"{found['data']}, {found['split']}: {found['images']} images, scored at {size}"
         rows.append({"images": what} | {label: found.get(key) for key, label in MEASURES.items()})
-    return pd.DataFrame(rows).to_markdown(index=False, floatfmt=".4f", missingval="-")
+    table = pd.DataFrame(rows).astype(object)
+    return table.where(table.notna(), None).to_markdown(index=False, floatfmt=".4f", missingval="-")

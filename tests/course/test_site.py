@@ -59,6 +59,9 @@ def site(tmp_path_factory):
     kept.mkdir(parents=True)
     summary = {"data": "sample", "split": "test", "images": 200, "input_size": 64, "scored_at": "input"}
     (kept / "summary.json").write_text(json.dumps(summary | dict.fromkeys(MEASURES, 0.9123)))
+    own_size = kept.with_name("sample-test-original")  # has fewer measures
+    own_size.mkdir()
+    (own_size / "summary.json").write_text(json.dumps(summary | {"scored_at": "original", "dice_per_image": 0.8}))
     (folder / "reports.md").write_text("# A page\n\nWords.\n")
     opening = lab_page(folder / "run", {"data": "sample", "recipe": "quick"}, 61.0)
     return write_site(folder / "out" / "site", paths, opening, [folder / "reports.md"]).parent
@@ -68,6 +71,7 @@ def test_the_first_page_has_scores_settings_times_and_the_chapters(site):
     page = (site / "index.html").read_text()
     for words in ("0.9123", "Dice, per image", "quick", "in 61 seconds", "01 · A chapter", "What is shown?", "12 s"):
         assert words in page
+    assert "nan" not in page
     assert 'href="02_next.html"' in page
     assert 'href="reports.html"' in page
 
