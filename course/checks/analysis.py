@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
+from course.checks.verdict import SMOOTHED, Check, Collected, as_array, call, expect, name_mistake, numbers
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, pooled
 
 # --- many comparisons
@@ -79,6 +79,7 @@ def _judge_image_scores(arrays: Collected, seed: int) -> None:
     mistakes = {
         "logits were cut at 0.5, which is a probability of 0.62": per_image(dice_score, at[0.5]).numpy(),
         "that is IoU": per_image(iou_score, at[0.0]).numpy(),
+        SMOOTHED: ((2 * at[0.0][:, 0, 0] + 1) / (at[0.0][:, 0, 1:].sum(1) + 1)).numpy(),
         "truth and prediction are empty in the last image: that counts 1": np.append(right[:-1], 0.0),
     }
     first = f"image {int(np.argmax(~np.isclose(found, right, atol=1e-4)))} is the first that differs"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
+from course.checks.verdict import SMOOTHED, Check, Collected, as_array, call, expect, name_mistake, numbers
 from labkit import metrics
 
 # --- what a constant prediction gets
@@ -64,9 +64,10 @@ def _judge_repaired_dice(arrays: Collected, seed: int) -> None:
     counts = metrics.overlap_counts(prediction, truth, classes)
     confusion = metrics.confusion_matrix(prediction, truth, classes)
     pooled = metrics.dice_score(counts.sum(0))
-    total = counts.sum((0, 1)).double()
+    total, by_class = counts.sum((0, 1)).double(), counts.sum(0).double()
     every = [F.one_hot(mask, classes).permute(0, 3, 1, 2).flatten(2) for mask in (prediction, truth)]
     both, size = (every[0] * every[1]).sum(2), every[0].sum(2) + every[1].sum(2)
+    smoothed = (2 * by_class[:, 0] + 1) / (by_class[:, 1:].sum(1) + 1)
     each = torch.where(size > 0, 2 * both / size.clamp(min=1), 1.0)
     mistakes = {
         "that is still pixel accuracy: the sums run over all classes": metrics.pixel_accuracy(confusion),
@@ -79,6 +80,8 @@ def _judge_repaired_dice(arrays: Collected, seed: int) -> None:
         "each image was scored by itself; here the pixels of all images are counted together": (
             metrics.per_image(metrics.dice_score, counts).mean()
         ),
+        SMOOTHED: smoothed[by_class[:, 1:].sum(1) > 0].mean(),
+        f"{SMOOTHED}, and a class that does not occur counts 1 by it": smoothed.mean(),
         "that is mean IoU without the background": metrics.pooled(metrics.iou_score, counts),
     }
     advice = "print the three counts of each class: in both, predicted, true"

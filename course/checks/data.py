@@ -177,6 +177,8 @@ def _judge_stack(images: np.ndarray, train: np.ndarray, mean: np.ndarray, std: n
         f"{what}: the mean is of the training images, the standard deviation still of all images",
     )
 
+    squares = "the squares were computed in uint8, where 16 * 16 is 0; make the pixels floating-point first"
+    expect(not np.isnan(std).any(), f"{what}: the standard deviation is not a number: {squares}")
     wrapped = (images * images).astype(np.float64).mean((0, 1, 2)) / 255**2 - right_mean**2
     wrong = {
         "the standard deviation is on the scale 0..255; divide the pixels by 255 first": right_std * 255,
@@ -188,9 +190,7 @@ def _judge_stack(images: np.ndarray, train: np.ndarray, mean: np.ndarray, std: n
         "the same, over the images' means, divided by n - 1; all pixels go into one standard deviation": scaled.mean(
             (1, 2)
         ).std(0, ddof=1),
-        "the squares were computed in uint8, where 16 * 16 is 0; make the pixels floating-point first": np.sqrt(
-            np.abs(wrapped)
-        ),
+        squares: np.sqrt(np.abs(wrapped)),
     }
     for advice, value in wrong.items():
         expect(not near(std, value), f"{what}: {advice}")

@@ -7,7 +7,7 @@ import torch
 
 from course.calibration import calibration_counts
 from course.calibration import calibration_error as expected_error
-from course.checks.verdict import Check, Collected, call, expect, name_mistake, numbers
+from course.checks.verdict import SMOOTHED, Check, Collected, call, expect, name_mistake, numbers
 from labkit.metrics import dice_score, overlap_counts, per_image, pooled, soft_dice
 
 # --- pooled and per image
@@ -54,10 +54,16 @@ def _dices(seed: int) -> dict[str, dict[str, float]]:
     soft = [soft_dice(torch.logit(a)[:, None], b).item() for a, b in parts]
     squares = [(2 * (a * b).sum() / ((a**2).sum() + b.sum())).item() for a, b in parts]
     single = [soft_dice(torch.logit(a)[None, None], b[None]).item() for a, b in zip(p, t, strict=True)]
+    halves = [(c[:, 0, 0], c[:, 0, 1:].sum(1)) for c in batches]  # of each image: in both, and the sum of the two sizes
+    sums = [((a * b).sum(), a.sum() + b.sum()) for a, b in parts]
     by_batch, plain, top = [b.mean().item() for b in images.split(4)], images.mean().item(), images.sort().values
     weighed = "that is the plain mean; a mean of batch means gives the images of the short last batch more weight"
     return {
-        "000": {"right": np.mean(by_batch), weighed: plain},
+        "000": {
+            "right": np.mean(by_batch),
+            weighed: plain,
+            SMOOTHED: np.mean([((2 * both + 1) / (size + 1)).mean() for both, size in halves]),
+        },
         "001": {
             "right": top[-2:].mean().item(),
             "that is the best image alone": top[-1].item(),
@@ -68,12 +74,14 @@ def _dices(seed: int) -> dict[str, dict[str, float]]:
             "right": np.mean([pooled(dice_score, b) for b in batches]),
             "that pools all images; pool each batch, then take the mean": pooled(dice_score, counts),
             "that is each image's Dice; pool the pixels of a batch": np.mean(by_batch),
+            SMOOTHED: np.mean([(2 * both.sum() + 1) / (size.sum() + 1) for both, size in halves]),
         },
         "003": {
             "right": np.mean(soft),
             "that is hard Dice; use the probabilities as they are": np.mean([pooled(dice_score, b) for b in batches]),
             "that is soft per image; pool each batch": np.mean(single),
             "the probabilities are squared there; the report did not": np.mean(squares),
+            SMOOTHED: np.mean([(2 * both + 1) / (size + 1) for both, size in sums]),
             "that pools all images; pool each batch": soft_dice(torch.logit(p)[:, None], t).item(),
         },
     }

@@ -29,16 +29,23 @@ def forward_of(
     end: Callable = F.relu,
     late: bool = False,
     add: bool = True,
+    early: bool = False,
+    swapped: bool = False,
 ) -> Callable[[nn.Module], Callable]:
-    """A block's forward pass with a step replaced; `late`: the second convolution has the stride."""
+    """A block's forward pass with a step replaced.
+
+    `late`: the second convolution has the stride; `early`: the ReLU comes before the first norm; `swapped`: the norms.
+    """
 
     def mistake(block: nn.Module) -> Callable:
         first, second = (1, block.stride) if late else (block.stride, 1)
+        norm, last = (block.bn2, block.bn1) if swapped else (block.bn1, block.bn2)
 
         def forward(x: Tensor) -> Tensor:
             shortcut = x if block.downsample is None else block.downsample(x)
-            y = middle(block.bn1(F.conv2d(x, block.conv1.weight, stride=first, padding=1)))
-            y = branch(block.bn2(F.conv2d(y, block.conv2.weight, stride=second, padding=1)))
+            y = F.conv2d(x, block.conv1.weight, stride=first, padding=1)
+            y = norm(middle(y)) if early else middle(norm(y))
+            y = branch(last(F.conv2d(y, block.conv2.weight, stride=second, padding=1)))
             return end(y + shortcut if add else y)
 
         return forward
@@ -51,6 +58,8 @@ BLOCK_MISTAKES = {
     "the branch has a ReLU before the sum; then it can only add, never take away": forward_of(branch=F.relu),
     "the ReLU belongs after the sum, not on the branch before it": forward_of(branch=F.relu, end=lambda y: y),
     "there is no ReLU between the two convolutions": forward_of(middle=lambda y: y),
+    "the ReLU comes before the first batch norm; first the norm, then the ReLU": forward_of(early=True),
+    "bn1 and bn2 are swapped: bn1 follows conv1": forward_of(swapped=True),
     "the shortcut is missing: nothing is added": forward_of(add=False),
     "the second convolution has the stride; in ResNet34 the first one has it": forward_of(late=True),
 }

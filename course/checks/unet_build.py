@@ -70,6 +70,17 @@ def _encoder(give: Callable, pool: Callable = F.max_pool2d) -> Callable[[nn.Modu
     return mistake
 
 
+def _pooled_first(net: nn.Module) -> Callable:
+    def forward(x: Tensor) -> list[Tensor]:
+        skips = []
+        for stage in net.encoder:
+            x = stage(F.max_pool2d(x, 2))
+            skips.append(x)
+        return [*skips, net.bottleneck(x)]
+
+    return forward
+
+
 encoder = build_check(
     "encoder",
     "stage 2",
@@ -92,6 +103,7 @@ encoder = build_check(
         "that is average pooling; the UNet keeps the largest": _encoder(
             lambda skips, pooled, x: [*skips, x], F.avg_pool2d
         ),
+        "the pooling comes before the double convolution; each stage convolves first, then pools": _pooled_first,
         "nothing is pooled": _encoder(lambda skips, pooled, x: [*skips, x], lambda x, _: x),
     },
 )

@@ -53,6 +53,9 @@ class Check:
         passed(self.exercise, self.remark)
 
 
+SMOOTHED = "a 1 is added above and below, as in a Dice loss; a score has none"
+
+
 def name_mistake(
     what: str, found: np.ndarray, right: Any, mistakes: Mapping[str, Any], otherwise: str, tolerance: float = 1e-4
 ) -> None:

@@ -79,6 +79,11 @@ def printed(prediction, truth, classes, first=0):
     return 2 * (p * t).sum() / (p.sum() + t.sum())
 
 
+def smoothed_classes(prediction, truth, classes):
+    p, t = (F.one_hot(mask, classes).flatten(0, 2)[:, 1:].double() for mask in (prediction, truth))
+    return (2 * (p * t).sum(0) + 1) / (p.sum(0) + t.sum(0) + 1)
+
+
 def all_masks(prediction, truth, classes, first=0):
     p, t = one_hot(prediction, classes, first), one_hot(truth, classes, first)
     both, size = (p * t).sum((1, 2)), p.sum((1, 2)) + t.sum((1, 2))
@@ -103,6 +108,8 @@ def test_right_repairs_of_the_dice_pass(answer):
         (lambda *a: all_masks(*a, first=1), "without the background, in which"),
         (lambda *a: per_image(dice_score, overlap_counts(*a)).mean(), "by itself"),
         (lambda *a: pooled(iou_score, overlap_counts(*a)), "IoU"),
+        (lambda *a: smoothed_classes(*a)[:2].mean(), "a score has none$"),
+        (lambda *a: smoothed_classes(*a).mean(), "does not occur counts 1 by it"),
         (lambda *a: 0.5, "three counts"),
     ],
 )

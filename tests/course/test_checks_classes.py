@@ -168,6 +168,7 @@ def test_right_dices_of_classes_pass(answer):
         (lambda c: c.diagonal() / c.sum(1), "recall"),
         (lambda c: c.diagonal() / c.sum(0), "precision"),
         (lambda c: c.diagonal() / (c.sum(0) + c.sum(1)), "twice the intersection"),
+        (lambda c: (2 * c.diagonal() + 1) / (c.sum(0) + c.sum(1) + 1), "a 1 is added"),
         (lambda c: dices(c, 0.0), "found 0"),
         (lambda c: dices(c, 1.0), "found 1"),
         (lambda c: dices(c)[1:], "numbers of shape"),

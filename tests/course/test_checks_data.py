@@ -124,6 +124,7 @@ def squares_in_uint8(x):
         (of_training(lambda x: ((x / 255).mean(), (x / 255).std())), "single number"),
         (of_training(lambda x: ((x / 255).mean((1, 2, 3)), (x / 255).std((1, 2, 3)))), "last axis"),
         (of_training(squares_in_uint8), "uint8"),
+        (of_training(lambda x: (squares_in_uint8(x)[0], np.full(3, np.nan))), "not a number: the squares"),
         (of_training(lambda x: (x / 255).mean((0, 1, 2))[:2]), "mean is a single number"),
         (lambda x, t: None, "nothing came back"),
         (lambda x, t: 0.5, "two arrays"),

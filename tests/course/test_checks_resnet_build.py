@@ -51,6 +51,18 @@ class InPlace(models.BasicBlock):
         return y.clamp_(min=0)
 
 
+class EarlyReLU(Block):
+    def forward(self, x):
+        y = self.bn2(self.conv2(self.bn1(F.relu(self.conv1(x)))))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class SwappedNorms(Block):
+    def forward(self, x):
+        y = self.bn1(self.conv2(F.relu(self.bn2(self.conv1(x)))))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
 def block(**changes):
     return lambda *arguments: Block(*arguments, **changes)
 
@@ -78,6 +90,8 @@ def test_basic_block_accepts(answer, capsys):
         (block(m=same), "no ReLU between"),
         (block(add=False), "shortcut is missing"),
         (block(late=True), "first one has it"),
+        (EarlyReLU, "before the first batch norm"),
+        (SwappedNorms, "bn1 and bn2 are swapped"),
         (block(kernel=3), "1 x 1 convolution, not 3 x 3"),
         (block(bias=True), "has no bias"),
         (block(always=True), "downsample is None there"),

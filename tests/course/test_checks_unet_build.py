@@ -104,6 +104,15 @@ class Encoder(nn.Module):
         return self.give(skips, pooled, self.parts[-1](x))
 
 
+class PooledFirst(Encoder):
+    def forward(self, x):
+        skips = []
+        for part in list(self.parts)[:-1]:
+            x = part(F.max_pool2d(x, 2))
+            skips.append(x)
+        return skips, self.parts[-1](x)
+
+
 def encoder(**changes):
     return lambda *arguments: Encoder(*arguments, **changes)
 
@@ -126,6 +135,7 @@ def test_encoder_accepts(answer, capsys):
         (encoder(give=lambda s, p, x: ([*s, x], x)), "is no skip"),
         (encoder(pool=F.avg_pool2d), "average pooling"),
         (encoder(pool=lambda x, _: x), "nothing is pooled"),
+        (PooledFirst, "convolves first, then pools"),
         (encoder(make=list), "nn.ModuleList"),
         (encoder(give=lambda s, p, x: (s[:1], x)), "come out; compare"),
         (lambda c, w, d: Encoder(c, w, d - 1), "too few"),
