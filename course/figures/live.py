@@ -107,7 +107,8 @@ class LiveCurves:
         pace = f"epoch {last.epoch} of {self.epochs} · {in_words(last.seconds)} an epoch · {state}"
         self.title.set_text(pace + kept)
         encoded = io.BytesIO()
-        self.figure.savefig(encoded, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
+        sharp = 1 if state.startswith("about") else 2  # the last image stays, and may be looked at closely
+        self.figure.savefig(encoded, format="png", dpi=sharp * DPI, pil_kwargs={"compress_level": 1})
         shown = "Loss, validation Dice and IoU, learning rate and gradient norm"
         alt = f"{shown} after {last.epoch} of {self.epochs} epochs."
         bundle = {"image/png": encoded.getvalue(), "text/plain": f"[figure: {alt}]"}
