@@ -4,6 +4,7 @@ A student's module may call its parts what it likes: weights are copied in the o
 among layers of one kind, so that of two branches either may come first.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -161,7 +162,10 @@ def _wrong_layers(found: list[str], wanted: list[str]) -> str:
     if [layer.replace("with bias", "without bias") for layer in found[:1]] == wanted[:1] != found[:1]:
         return "a convolution before batch norm needs no bias (bias=False)"
     pairs = list(enumerate(zip(found, [*wanted, *[""] * len(found)], strict=False), 1))
-    strange = [i for i, (one, _) in pairs if one not in wanted] or [i for i, (one, other) in pairs if one != other]
+    extra = Counter(found) - Counter(wanted)  # kinds that are there too often
+    strange = [i for i, (one, _) in pairs if one not in wanted]
+    strange = strange or [i for i, (one, other) in pairs if extra[one] and one != other]
+    strange = strange or [i for i, (one, other) in pairs if one != other]
     unfit = f"number {strange[0]} does not fit: {found[strange[0] - 1]}" if strange else "the first fit"
     number = {-1: "too few", 0: "the right number", 1: "too many"}[int(np.sign(len(found) - len(wanted)))]
     return f"{len(found)} layers with weights are called, {number}; in the order of the calls, {unfit}"

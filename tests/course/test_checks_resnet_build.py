@@ -341,6 +341,21 @@ class Network(nn.Module):
         return self.end(self.head(x))
 
 
+class StemAsSkip(Network):
+    """The stem's features join the last stage; its convolution is then of a kind that is right elsewhere."""
+
+    def __init__(self, classes, width):
+        super().__init__(classes, width)
+        self.stages[-1] = Stage(width // 2 + width, width // 2)
+
+    def forward(self, x):
+        skips = self.encoder(x)
+        x = self.center_norm(self.center(skips[-1])).relu()
+        for part in self.stages:
+            x = part(torch.cat([x, skips.pop()], 1))
+        return self.head(x)
+
+
 def network(**changes):
     return lambda *arguments: Network(*arguments, **changes)
 
@@ -368,6 +383,7 @@ def test_whole_resnet_unet_accepts(answer, capsys):
         (network(make=list), "nn.ModuleList"),
         (network(kind=lambda *a: Block(*a, e=same)), "values are not"),
         (lambda c, w: Network(1, w), "does not fit: convolution of 8 to 1"),
+        (StemAsSkip, "number 95 does not fit: convolution of 24 to 8"),
         (lambda c, w: models.ResNet34UNet(c, width=w), "lab's own"),
     ],
 )
