@@ -22,8 +22,8 @@ LEFT_OUT = ("dataset/drawing/",)
 README = """# The lab: your copy
 
 Open the notebooks in `notebooks/` in their order. Where a cell says `raise NotImplementedError`, your answer goes; the
-cell below checks it and says what is wrong. An exercise that is not solved stops nothing: later cells use the lab's
-own code.
+cell below checks it and says what is wrong. *Run All* stops at an exercise that is not solved; go on by hand below
+it: later cells use the lab's own code, not your answer.
 
     make jupyter        # sets up .venv on first use and opens JupyterLab
 

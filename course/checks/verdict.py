@@ -11,6 +11,10 @@ import torch
 class WrongAnswer(AssertionError):
     """An answer is not right yet; the message says what was found and what to check."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the sentence alone, because the lines of a traceback can hold the right answer."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def expect(condition: bool, advice: str) -> None:
     """Go on if the condition holds, else say what is wrong.

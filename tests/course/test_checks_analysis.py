@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from scipy import stats
 from sklearn.calibration import calibration_curve
 
@@ -23,6 +24,16 @@ EXERCISES = (
 @pytest.mark.parametrize("answer", [None, ..., "text", failing, lambda *_: None, lambda *_: np.zeros((2, 3, 4))])
 def test_nonsense_gets_a_sentence(name, answer):
     refuse(getattr(checks, name), answer, f"^{name}.*[a-z]")
+
+
+def test_a_notebook_shows_the_sentence_and_no_line_of_the_check(capsys):
+    shell = InteractiveShell()
+    shell.user_ns["checks"] = checks
+    shell.run_cell("checks.false_alarm(0.3)")
+    shown = "".join(capsys.readouterr())
+    assert "WrongAnswer: false_alarm" in shown
+    assert "0.95" not in shown
+    assert "Traceback" not in shown
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -265,6 +276,7 @@ def gaps_of(p, t, bins):
         (lambda p, t, n: np.mean((p - t) ** 2), "Brier"),
         (lambda p, t, n: abs(np.mean(p - t)), "cancel"),
         (lambda p, t, n: ece(np.maximum(p, 1 - p), (p > 0.5) == t, n), "how sure the decision is"),
+        (lambda p, t, n: ece(p, (p > 0.5) == t, n), "share of right decisions"),
         (lambda p, t, n: 0.5, "two pixels"),
         (lambda p, t, n: float("nan"), "0 divided by 0"),
     ],
