@@ -151,9 +151,7 @@ def _judge_calibration(arrays: Collected, seed: int) -> None:
         "that is the Brier score": [((p - t) ** 2).mean()] * 2,
         "gaps of both signs cancel; take the absolute value of each bin's": [abs((p - t).mean())] * 2,
         "that bins how sure the decision is; bin the probability of pet itself": each(expected_error, sure, correct),
-        "that compares with the share of right decisions; take the share of pet": each(
-            expected_error, p, correct
-        ),
+        "that compares with the share of right decisions; take the share of pet": each(expected_error, p, correct),
     }
     otherwise = "try two pixels of probability 0.2 of which none is pet: their bin's gap is 0.2"
     name_mistake(what, arrays["errors"], each(expected_error), mistakes, otherwise, tolerance=1e-6)
