@@ -94,8 +94,9 @@ def without_solution(source: str, where: str) -> str:
 
 
 def student_copy(solved: NotebookNode, name: str, points: int = 1) -> NotebookNode:
-    """A notebook without solutions and results; figures stay as still images. Cells carry nbgrader's metadata.
+    """A notebook without solutions and results; figures stay as still images, but those that a student is to predict.
 
+    Cells carry nbgrader's metadata.
     The answer cell's `grade_id` is `<chapter>-<check>-answer`, the check cell's `<chapter>-<check>`.
     """
     copy, chapter = nbformat.from_dict(solved), name.partition("_")[0]
@@ -108,9 +109,12 @@ def student_copy(solved: NotebookNode, name: str, points: int = 1) -> NotebookNo
             "points": check.metadata.get("nbgrader", {}).get("points", points)
         }
         answer.outputs, check.outputs = [], []
+    predicted = False
     for cell in copy.cells:
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = still_images(cell.outputs), None
+            cell.outputs, cell.execution_count = [] if predicted else still_images(cell.outputs), None
+        else:
+            predicted = re.search(r"\bPredict\b", cell.source) is not None
     copy.metadata.pop("widgets", None)
     return copy
 

@@ -21,7 +21,8 @@ from course.checks.first_steps import he_weights, overfit
 from course.checks.gates import gated_unet, repaired_gate, replaced_map
 from course.checks.lab_decoder import decoder_stage, repaired_cbam, whole_resnet_unet
 from course.checks.loop import train_epoch, train_step, validate
-from course.checks.loop_runs import first_losses, resume, train
+from course.checks.loop_losses import first_losses
+from course.checks.loop_runs import resume, train
 from course.checks.measures import calibration_error, report_dices, two_means
 from course.checks.moves import rotation_matrix, training_batch
 from course.checks.networks import (
@@ -35,6 +36,7 @@ from course.checks.repairs import evaluate, keeper
 from course.checks.resnet_build import basic_block, repaired_block, resnet_encoder
 from course.checks.run_length import decoded_mask, hand_in, mask_runs
 from course.checks.speed import break_even, growing_share, median_seconds, read_batch, whole_step
-from course.checks.training import bce_from_logits, fresh_losses, loss_and_mask, soft_dice_loss, steps_and_rate
+from course.checks.training import bce_from_logits, loss_and_mask, soft_dice_loss
+from course.checks.training_numbers import fresh_losses, steps_and_rate
 from course.checks.unet import double_conv_parameters, overlap_count, receptive_field, size_after
 from course.checks.unet_build import double_conv, encoder, up_block, whole_unet

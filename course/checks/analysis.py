@@ -6,27 +6,33 @@ import numpy as np
 import torch
 from torch import nn
 
-from course.checks.verdict import SMOOTHED, Check, Collected, as_array, call, expect, name_mistake, numbers
+from course.checks.verdict import (
+    SMOOTHED,
+    Check,
+    Collected,
+    as_array,
+    call,
+    expect,
+    name_mistake,
+    number_check,
+    numbers,
+)
 from labkit.metrics import dice_score, iou_score, overlap_counts, per_image, pooled
 
 # --- many comparisons
 
 
-def _judge_false_alarm(arrays: Collected, seed: int) -> None:
-    mistakes = {
+false_alarm = number_check(
+    "false_alarm",
+    "more likely than not",
+    1 - 0.95**15,
+    {
         "that is the chance in one comparison": 0.05,
         "chances add up only where they exclude each other; two comparisons may both be false alarms": 0.75,
         "that is the chance that none of them is a false alarm": 0.95**15,
-    }
-    otherwise = "what is the chance that all 15 stay silent, if each does so in 95 of 100 cases?"
-    name_mistake("false_alarm", arrays["value"], 1 - 0.95**15, mistakes, otherwise, tolerance=0.006)
-
-
-false_alarm = Check(
-    "false_alarm",
-    "more likely than not",
-    lambda student, seed: {"value": numbers(student, "false_alarm", ())},
-    _judge_false_alarm,
+    },
+    "what is the chance that all 15 stay silent, if each does so in 95 of 100 cases?",
+    0.006,
 )
 
 # --- the evaluation loop

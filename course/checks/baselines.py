@@ -27,12 +27,11 @@ def _judge_constant(arrays: Collected, seed: int) -> None:
     cases = [(np.array(counts, dtype=float), index) for counts in COUNTS for index in (0, 2)]
     for number, (counts, index) in enumerate(cases):
         share = counts[index] / counts.sum()
-        occur = int((counts > 0).sum()) + int(counts[index] == 0)  # what is predicted occurs
+        occur = int((counts > 0).sum())  # where the predicted class is in no truth every IoU is 0
         mistakes = {
             "that is the IoU of this one class (and the accuracy); the other classes have an IoU of 0": share,
             "that is mean Dice": 2 * share / (1 + share) / occur,
             "classes that do not occur were counted; leave them out": share / len(counts),
-            "a class that is predicted occurs, even if it is in no truth": share / max(1, (counts > 0).sum()),
             "the background counts, too": share / max(1, occur - 1),
         }
         advice = f"another mean is right for {counts.astype(int).tolist()} and class {index}; write down the confusion"
@@ -45,13 +44,15 @@ constant_iou = Check("constant_iou", "the score to beat", _collect_constant, _ju
 
 
 def _masks(seed: int) -> tuple[Tensor, Tensor, int]:
-    """Two images: class 1 is found in part, class 2 hardly, class 3 is nowhere."""
+    """Two images: class 1 is found in part, class 2 hardly, class 3 is nowhere, class 4 in the prediction alone."""
     draw = torch.Generator().manual_seed(seed)
     truth, prediction = torch.zeros(2, 2, 12, 12, dtype=torch.long)
     truth[0, 1:8, 2:9], truth[0, 9:11, 1:4], truth[1, 3:6, 3:7] = 1, 2, 2
     prediction[0, 1:7, 2:8], prediction[1, 3:5, 3:5], prediction[1, 8:10, 8:10] = 1, 2, 1
     noise = torch.rand(2, 12, 12, generator=draw) < 0.05
-    return torch.where(noise, 1, prediction), truth, 4
+    prediction = torch.where(noise, 1, prediction)
+    prediction[1, 10:, :3] = 4
+    return prediction, truth, 5
 
 
 def _collect_repaired_dice(student: Callable, seed: int) -> Collected:
@@ -74,7 +75,8 @@ def _judge_repaired_dice(arrays: Collected, seed: int) -> None:
         "the background is still in": metrics.mean_dice(confusion),
         "that is one Dice of the summed classes; take each class's own, then the mean": 2 * total[0] / total[1:].sum(),
         "a class that does not occur counted as 1; leave it out": pooled.mean(),
-        "a class that does not occur counted as 0; leave it out": pooled[:2].sum() / 3,
+        "a class that does not occur counted as 0; leave it out": pooled[[0, 1, 3]].sum() / 4,
+        "a class that is in no image but was predicted has the Dice 0; it counts": pooled[:2].mean(),
         "that is the mean of all B x C masks, in which an empty mask counts 1": each.mean(),
         "that is the mean of B x C masks without the background, in which an empty mask counts 1": each[:, 1:].mean(),
         "each image was scored by itself; here the pixels of all images are counted together": (
@@ -146,6 +148,7 @@ GROUPS = (
     (["big"] * 12 + ["p"] * 2 + ["q"] * 3 + ["r"] * 1 + ["t"] * 2 + ["u"] * 2, 0.5),
     (["a", "b", "c", "d", "e", "f", "g"], 0.4),  # 2.8 groups: cutting off gives 2, rounding 3
     (["A", "B", "B", "C", "A", "C", "C", "B"], 0.1),
+    (["A", "B", "C", "D", "E"] * 2, 0.25),  # 1.25 groups: rounding up gives 2
 )
 
 
@@ -197,6 +200,8 @@ def _judge_one_split(what: str, groups: Sequence[str], share: float, train: list
     expect(not len(of_train) == right != len(of_test), f"{what}: training and test are swapped; return train first")
     cut_off = right > int(share * number) == len(of_test)
     expect(not cut_off, f"{what}: int() cuts off; {share} of {number} groups is to be rounded")
+    rounded_up = right < share * number <= len(of_test) < share * number + 1
+    expect(not rounded_up, f"{what}: {share} of {number} groups was rounded up; take the nearest number")
     advice = "the share is of the groups, not of the images"
     expect(
         len(of_test) == right,

@@ -7,24 +7,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course.checks.verdict import SMOOTHED, Check, Collected, call, expect, name_mistake, numbers
+from course.checks.verdict import (
+    SMOOTHED,
+    Check,
+    Collected,
+    Forbidden,
+    WrongAnswer,
+    call,
+    expect,
+    name_mistake,
+    number_check,
+    numbers,
+)
 from labkit import metrics
 from labkit.metrics import IGNORED
 
 # --- predictions
 
 
-def _prediction(name: str, remark: str, right: float, mistakes: dict[str, float], otherwise: str) -> Check:
-    """The check of a single number that is written down before it is computed."""
-    return Check(
-        name,
-        remark,
-        lambda student, seed: {"value": numbers(student, name, ())},
-        lambda arrays, seed: name_mistake(name, arrays["value"], right, mistakes, otherwise, tolerance=0.006),
-    )
-
-
-uniform_loss = _prediction(
+uniform_loss = number_check(
     "uniform_loss",
     "a first loss far from it is a warning",
     np.log(3),
@@ -36,9 +37,10 @@ uniform_loss = _prediction(
         "the loss is minus the logarithm, so it is positive": -np.log(3),
     },
     "which probability does softmax give to each of three equal logits?",
+    0.006,
 )
 
-everything_pet = _prediction(
+everything_pet = number_check(
     "everything_pet",
     "and nothing has been learned",
     0.6 / 1.3,
@@ -49,6 +51,7 @@ everything_pet = _prediction(
         "the intersection counts twice in the numerator": 0.3 / 1.3,
     },
     "let there be 100 pixels: how many are in both masks, how many in each?",
+    0.006,
 )
 
 # --- cross-entropy
@@ -64,7 +67,8 @@ def _pixels(seed: int) -> dict[str, tuple[Tensor, Tensor]]:
 def _collect_cross_entropy(student: Callable, seed: int) -> Collected:
     what = "pixel_cross_entropy"
     cases = _pixels(seed).items()
-    return {name: numbers(call(student, x.clone(), t.clone(), what=what), what, ()) for name, (x, t) in cases}
+    with Forbidden(what, F.cross_entropy):
+        return {name: numbers(call(student, x.clone(), t.clone(), what=what), what, ()) for name, (x, t) in cases}
 
 
 def _judge_cross_entropy(arrays: Collected, seed: int) -> None:
@@ -77,7 +81,8 @@ def _judge_cross_entropy(arrays: Collected, seed: int) -> None:
         losses = F.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="none").double()
         kept = truth != IGNORED
         as_background = F.cross_entropy(logits, torch.where(kept, truth, 0)).double()
-        rows = F.cross_entropy(logits.log_softmax(2), torch.where(kept, truth, 0), reduction="none").double()
+        zeros = torch.where(kept, truth, 0)
+        others = [F.nll_loss(logits.log_softmax(dim), zeros, reduction="none").double()[kept] for dim in (0, 2, 3)]
         right = losses.sum() / kept.sum()
         mistakes = {
             "that is the sum; take the mean over the pixels that count": losses.sum(),
@@ -89,8 +94,11 @@ def _judge_cross_entropy(arrays: Collected, seed: int) -> None:
                 losses.sum((1, 2)) / kept.sum((1, 2))
             ).mean(),
             "the mean was taken before the logarithm": -losses[kept].neg().exp().mean().log(),
-            "softmax runs over the classes, dim=1": rows[kept].mean(),
         }
+        for other in others:
+            expect(
+                not np.isclose(arrays[name], other.mean(), atol=1e-3), f"{what}: softmax runs over the classes, dim=1"
+            )
         otherwise = f"another loss is right for the case {name!r}; try one pixel with the logits 0, 0, 0, 0"
         name_mistake(what, arrays[name], right, mistakes, otherwise, tolerance=1e-3)
 
@@ -117,8 +125,34 @@ def _masks(seed: int) -> tuple[Tensor, Tensor, int]:
 
 def _collect_confusion(student: Callable, seed: int) -> Collected:
     what, (prediction, truth, classes) = "confusion_table", _masks(seed)
-    answer = call(student, prediction.clone(), truth.clone(), classes, what=what)
+    try:
+        answer = call(student, prediction.clone(), truth.clone(), classes, what=what)
+    except WrongAnswer:
+        _expect_without_ignored(student, prediction, truth, classes)
+        raise
     return {"table": numbers(answer, what, (classes, classes))}
+
+
+def _expect_without_ignored(student: Callable, prediction: Tensor, truth: Tensor, classes: int) -> None:
+    """Say so if the table comes out once what makes it hard is taken away."""
+    what, every = "confusion_table", torch.arange(classes**2)
+    easier = {
+        "it fails only where the truth holds 255; leave these pixels out first": (prediction, truth % IGNORED),
+        "it fails only where a class does not occur; give bincount minlength=classes**2": (
+            torch.cat([prediction.flatten(), every % classes]),
+            torch.cat([truth.flatten(), every // classes]),
+        ),
+        "leave the pixels with 255 out first, and give bincount minlength=classes**2": (
+            every % classes,
+            every // classes,
+        ),
+    }
+    for advice, masks in easier.items():
+        try:
+            answer = call(student, *masks, classes, what=what)
+        except WrongAnswer:
+            continue
+        expect(np.shape(answer) != (classes, classes), f"{what}: {advice}")
 
 
 def _judge_confusion(arrays: Collected, seed: int) -> None:

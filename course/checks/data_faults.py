@@ -6,28 +6,20 @@ import numpy as np
 import torch
 from torchvision.transforms import InterpolationMode, v2
 
-from course.checks.verdict import Check, Collected, WrongAnswer, as_array, call, expect, name_mistake, numbers
+from course.checks.verdict import (
+    Check,
+    Collected,
+    WrongAnswer,
+    as_array,
+    call,
+    expect,
+    number_check,
+)
 
 # --- predictions
 
 
-def _prediction(
-    name: str,
-    remark: str,
-    right: tuple[float, ...],
-    mistakes: dict[str, tuple[float, ...]],
-    otherwise: str,
-    near: float,
-) -> Check:
-    return Check(
-        name,
-        remark,
-        lambda student, seed: {"values": numbers(student, name, (len(right),))},
-        lambda arrays, seed: name_mistake(name, arrays["values"], right, mistakes, otherwise, tolerance=near),
-    )
-
-
-split_sizes = _prediction(
+split_sizes = number_check(
     "split_sizes",
     "every tenth name, from the first on",
     (22, 3),
@@ -42,7 +34,7 @@ split_sizes = _prediction(
     0.25,
 )
 
-choice_shares = _prediction(
+choice_shares = number_check(
     "choice_shares",
     "the choice halves each probability",
     (0.1, 0.8),

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course.checks.builds import build_check
-from course.checks.verdict import Check, Collected, expect, name_mistake, numbers
+from course.checks.verdict import Check, Collected, expect, number_check
 from labkit import models
 
 WIRED = frozenset(models.ENCODERS)
@@ -16,50 +16,40 @@ WIRED = frozenset(models.ENCODERS)
 
 # --- predictions
 
-inception_side = Check(
+inception_side = number_check(
     "inception_side",
     "not half of 299",
-    lambda student, seed: {"value": numbers(student, "inception_side", ())},
-    lambda arrays, seed: name_mistake(
-        "inception_side",
-        arrays["value"],
-        147,
-        {
-            "that is after the first convolution; the second has no padding either and loses 2": 149,
-            "without padding the first convolution does not halve: its last window must fit": 150,
-            "the third convolution has padding 1 and keeps the size": 145,
-            "the second convolution has no stride; only the first halves": 73,
-            "the first convolution has stride 2": 295,
-            "a side is a whole number: the window that does not fit is left out": 149.5,
-        },
-        "(side - kernel + 2 padding) // stride + 1 for each of the three",
-        tolerance=0.01,
-    ),
+    147,
+    {
+        "that is after the first convolution; the second has no padding either and loses 2": 149,
+        "without padding the first convolution does not halve: its last window must fit": 150,
+        "the third convolution has padding 1 and keeps the size": 145,
+        "the second convolution has no stride; only the first halves": 73,
+        "the first convolution has stride 2": 295,
+        "a side is a whole number: the window that does not fit is left out": 149.5,
+    },
+    "(side - kernel + 2 padding) // stride + 1 for each of the three",
+    0.01,
 )
 
-separable_weights = Check(
+separable_weights = number_check(
     "separable_weights",
     "nearly nine times fewer",
-    lambda student, seed: {"values": numbers(student, "separable_weights", (2,))},
-    lambda arrays, seed: name_mistake(
-        "separable_weights",
-        arrays["values"],
-        (9 * 128 * 128, 9 * 128 + 128 * 128),
-        {
-            "the 1 x 1 convolution that mixes the channels is missing": (9 * 128 * 128, 9 * 128),
-            "the depthwise convolution is missing: 9 weights a channel": (9 * 128 * 128, 128 * 128),
-            "the other order is asked for: first the ordinary convolution": (9 * 128 + 128 * 128, 9 * 128 * 128),
-            "a 3 x 3 kernel has 9 weights, not 3": (3 * 128 * 128, 3 * 128 + 128 * 128),
-            "the depthwise convolution has one kernel a channel, not one for each pair": (
-                9 * 128 * 128,
-                9 * 128 * 128 + 128 * 128,
-            ),
-            "biases are not counted": (9 * 128 * 128 + 128, 9 * 128 + 128 * 128 + 256),
-            "the ordinary convolution has a kernel for each pair of channels": (9 * 128, 9 * 128 + 128 * 128),
-        },
-        "count 9 weights for each kernel of 3 x 3, and one for each pair of channels in a 1 x 1 convolution",
-        tolerance=0.01,
-    ),
+    (9 * 128 * 128, 9 * 128 + 128 * 128),
+    {
+        "the 1 x 1 convolution that mixes the channels is missing": (9 * 128 * 128, 9 * 128),
+        "the depthwise convolution is missing: 9 weights a channel": (9 * 128 * 128, 128 * 128),
+        "the other order is asked for: first the ordinary convolution": (9 * 128 + 128 * 128, 9 * 128 * 128),
+        "a 3 x 3 kernel has 9 weights, not 3": (3 * 128 * 128, 3 * 128 + 128 * 128),
+        "the depthwise convolution has one kernel a channel, not one for each pair": (
+            9 * 128 * 128,
+            9 * 128 * 128 + 128 * 128,
+        ),
+        "biases are not counted": (9 * 128 * 128 + 128, 9 * 128 + 128 * 128 + 256),
+        "the ordinary convolution has a kernel for each pair of channels": (9 * 128, 9 * 128 + 128 * 128),
+    },
+    "count 9 weights for each kernel of 3 x 3, and one for each pair of channels in a 1 x 1 convolution",
+    0.01,
 )
 
 # --- taps of one's own choice

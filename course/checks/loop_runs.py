@@ -1,4 +1,4 @@
-"""Checks of the training loop that notebook 04 builds: the best epoch, going on, the losses of `fit`."""
+"""Checks of the training loop that notebook 04 builds: the best epoch, and going on."""
 
 import tempfile
 from collections.abc import Callable
@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.optim.lr_scheduler import LambdaLR
 
 from course.checks.loop import trained_epoch
-from course.checks.toy import Toy, batches_of, dice_of, state
+from course.checks.toy import Toy, batches_of, dice_of, is_plain, state
 from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
-from labkit.data import BatchTransform, batch_indices, batch_loader, load_arrays, open_pets
-from labkit.training import LOSSES, Recipe, bce, build_network, build_optimizer, build_schedule, load_recipe, resolve
+from labkit.training import bce
 
 # --- stage 4: epochs, and the best of them
 
@@ -22,8 +20,16 @@ EPOCHS = 4
 
 
 def _lessons(seed: int, epoch: int) -> list:
-    """An epoch's batches; in the last two the masks are inverted, so that the network unlearns."""
-    return 8 * batches_of(seed, epoch, inverted=epoch > EPOCHS - 2)
+    """An epoch's batches: few, few, many, and many with inverted masks, from which the network unlearns."""
+    return (1 if epoch < EPOCHS - 1 else 8) * batches_of(seed, epoch, inverted=epoch == EPOCHS)
+
+
+def _valid(seed: int) -> list:
+    """Batches with a wrong pixel in ten, which cost a sure network more loss than an unsure one, and no Dice."""
+    draw = torch.Generator().manual_seed(seed)
+    return [
+        (images, (masks + (torch.rand(masks.shape, generator=draw) < 0.1)) % 2) for images, masks in batches_of(seed, 1)
+    ]
 
 
 def _trained(seed: int) -> list[np.ndarray]:
@@ -36,21 +42,30 @@ def _trained(seed: int) -> list[np.ndarray]:
     return kept
 
 
-def _dice_after(toy: Toy, values: np.ndarray) -> float:
-    toy.load(values)
-    toy.model.eval()
-    with torch.no_grad():
-        return float(np.concatenate([dice_of(toy.model(x)[:, 0] > 0, t) for x, t in batches_of(toy.seed, 1)]).mean())
-
-
-def _dices(seed: int) -> np.ndarray:
-    return np.array([_dice_after(Toy(seed), values) for values in _trained(seed)])
+@torch.no_grad()
+def _scores(seed: int, states: list[np.ndarray]) -> np.ndarray:
+    """(loss, Dice) of validation in each of these states."""
+    toy, rows = Toy(seed), []
+    images, masks = (torch.cat(parts) for parts in zip(*_valid(seed), strict=True))
+    for values in states:
+        toy.load(values)
+        logits = toy.model.eval()(images)
+        rows.append((bce(logits, masks).item(), dice_of(logits[:, 0] > 0, masks).mean()))
+    return np.array(rows)
 
 
 @cache
 def _telling(seed: int) -> int:
-    """A seed of the toy, drawn from the check's, with which the last epoch is clearly not the best."""
-    return next(toy for toy in count(1000 * seed) if _dices(toy)[-1] < _dices(toy).max() - 0.02)
+    """A seed of the toy, drawn from the check's, with which the epochs clearly differ.
+
+    The second has the lowest loss, the third the highest Dice.
+    """
+
+    def tells(toy: int) -> bool:
+        losses, dices = _scores(toy, _trained(toy)).T
+        return losses[1] < np.delete(losses, 1).min() - 0.005 and dices[2] > np.delete(dices, 2).max() + 0.005
+
+    return next(toy for toy in count(1000 * seed) if tells(toy))
 
 
 def _collect_best(student: Callable, seed: int) -> Collected:
@@ -62,7 +77,7 @@ def _collect_best(student: Callable, seed: int) -> Collected:
         expect(epoch in range(1, EPOCHS + 1), f"{what}: epochs count from 1 to {EPOCHS}; number {epoch} was asked for")
         return _lessons(seed, epoch)
 
-    parts = (toy.model, toy.optimizer, toy.schedule, bce, epoch_batches, batches_of(seed, 1), EPOCHS)
+    parts = (toy.model, toy.optimizer, toy.schedule, bce, epoch_batches, _valid(seed), EPOCHS)
     try:
         given = call(student, *parts, what=what)
     finally:
@@ -88,19 +103,19 @@ def _judge_best(arrays: Collected, seed: int) -> None:
     expect(arrays["asked"].tolist() == [*range(1, EPOCHS + 1)], once)
     otherwise = f"{what}: after {EPOCHS} epochs the network is not the one that stages 1 and 2 give"
     expect(np.allclose(arrays["last"], kept[-1], atol=1e-5), otherwise)
-    dices = _dices(seed)
-    swapped = np.allclose(arrays["history"][:, 0], dices, atol=1e-5)
+    history, scores = arrays["history"], _scores(seed, kept)
+    swapped = np.allclose(history, scores[:, ::-1], atol=1e-5)
     expect(not swapped, f"{what}: the history has (loss, Dice) of validation in this order")
-    same = np.allclose(arrays["history"][:, 1], dices, atol=1e-5)
-    expect(same, f"{what}: the history's Dice is not that of validation after each epoch")
-    tied = [values for values, dice in zip(kept, dices, strict=True) if dice == dices.max()]
-    best = next((values for values in tied if np.allclose(values, arrays["best"], atol=1e-5)), tied[0])
+    for column, name in enumerate(("loss", "Dice")):
+        same = np.allclose(history[:, column], scores[:, column], atol=1e-5)
+        expect(same, f"{what}: the history's {name} is not that of validation after each epoch")
     name_mistake(
         what,
         arrays["best"],
-        best,
+        kept[2],
         {
             "the best weights are the last ones: state_dict() gives the living weights, so copy them": kept[-1],
+            "these are the weights of the epoch with the lowest loss; the highest Dice chooses": kept[1],
             "the first epoch's weights were kept; a later epoch has a higher Dice": kept[0],
         },
         "the weights that were kept are not those of the epoch with the highest Dice",
@@ -147,18 +162,14 @@ def _collect_resume(student: Callable, seed: int) -> Collected:
         expect(path.is_file(), f"{what}.save: no file is at the path that was given")
         before = state(first.model)
         trained_epoch(first)  # what is trained after saving must not be in the file
+        pickled = "torch.load(path, weights_only=True) refuses the file: save state dicts, not whole objects"
+        expect(is_plain(path), f"{what}.save: {pickled}")
         epoch, read = _loaded(call(student, path, *second.parts().values(), what=what), f"{what}.load")
         same = np.array(np.array_equal(state(second.model), before))
-        safe = True
-        try:
-            torch.load(path, weights_only=True)
-        except Exception:  # whatever a pickle raises: the file is not one of plain numbers
-            safe = False
     return {
         "nothing": np.array([nothing[0], len(nothing[1])]),
         "loaded": np.array([epoch, np.allclose(as_array(read, what), history)], dtype=float),
         "same": same,
-        "safe": np.array(safe),
         "end": _finish(second, seed),
     }
 
@@ -179,79 +190,6 @@ def _judge_resume(arrays: Collected, seed: int) -> None:
     name_mistake(what, arrays["end"], _went_on(seed), mistakes, otherwise, tolerance=1e-7)
     expect(arrays["loaded"][0] == 2, f"{what}.load: the epoch is the one that was saved")
     expect(bool(arrays["loaded"][1]), f"{what}.load: the history is not the one that was saved")
-    pickled = "torch.load(path, weights_only=True) refuses the file: save state dicts, not whole objects"
-    expect(bool(arrays["safe"]), f"{what}.save: {pickled}")
 
 
 resume = Check("resume", "stage 5, to the bit", _collect_resume, _judge_resume)
-
-# --- stage 6: the losses of `fit`
-
-STEPS = 4
-
-
-def _recipe(seed: int) -> Recipe:
-    """A training on a few drawn images whose rate rises at once, so that a schedule that stands still shows."""
-    changes = {"learning_rate": 0.01, "epochs": 2, "batch_size": 6, "sizes": (), "precision": "float32"}
-    data = {"image_size": 32, "train_images": 24}
-    return load_recipe("quick").changed(data=data, model={"width": 4}, training=changes | {"seed": seed % 1000})
-
-
-def _losses(recipe: Recipe, fault: str = "") -> np.ndarray:
-    """The first losses of a training, and those of one with a mistake."""
-    pets, table = open_pets("sample"), recipe.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(table.seed)
-        model = build_network(recipe)
-        optimizer = build_optimizer(model, table)
-        batches = batch_indices(recipe.train_indices(pets), table.batch_size, table.seed, 2 if fault == "epoch" else 1)
-        steps = len(batches) * (1 if fault == "short" else table.epochs)
-        if fault == "unscheduled":
-            schedule = LambdaLR(optimizer, lambda step: 1.0)
-        else:
-            schedule = build_schedule(optimizer, table, steps)
-        prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std)
-        augment = None if fault == "plain" else recipe.data.augment
-        losses = []
-        model.train(fault != "eval")
-        for batch in batch_loader(load_arrays(pets, recipe.data.image_size), batches[:STEPS]):
-            images, masks = prepare(batch, augment, table.seed, 1)
-            loss = LOSSES["bce" if fault == "loss" else table.loss](model(images), masks)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if fault != "stands":
-                schedule.step()
-            losses.append(loss.item())
-    return np.array(losses)
-
-
-def _collect_losses(student: Callable, seed: int) -> Collected:
-    what, pets = "first_losses", open_pets("sample")
-    recipe = resolve(_recipe(seed), pets, "cpu")
-    with torch.random.fork_rng(devices=[]):
-        given = call(student, recipe, pets, STEPS, what=what)
-    return {"losses": numbers(given, what, (STEPS,))}
-
-
-def _judge_losses(arrays: Collected, seed: int) -> None:
-    what, losses = "first_losses", arrays["losses"]
-    recipe = resolve(_recipe(seed), open_pets("sample"), "cpu")
-    right = _losses(recipe)
-    faults = {
-        "the images are not those of epoch 1; their order is drawn from (seed, epoch)": "epoch",
-        "the images are not augmented": "plain",
-        "the network is in eval mode": "eval",
-        "the loss is not the recipe's": "loss",
-        "the schedule is built but never moves; call schedule.step() after each step": "stands",
-        "the learning rate is constant; build the recipe's schedule": "unscheduled",
-        "the schedule is made for one epoch; it needs the steps of all epochs": "short",
-    }
-    mistakes = {advice: _losses(recipe, fault) for advice, fault in faults.items()}
-    first = "already the first loss is another; seed torch with the recipe's seed right before the network is built"
-    later = "the first loss is right, a later one is not: compare optimizer, gradients and schedule with stages 1 and 2"
-    otherwise = later if abs(losses[0] - right[0]) < 1e-3 else first
-    name_mistake(what, losses, right, mistakes, otherwise, tolerance=1e-3)
-
-
-first_losses = Check("first_losses", "stage 6: the losses of `fit`", _collect_losses, _judge_losses)

@@ -7,28 +7,25 @@ import torch
 
 from course.calibration import calibration_counts
 from course.calibration import calibration_error as expected_error
-from course.checks.verdict import SMOOTHED, Check, Collected, call, expect, name_mistake, numbers
+from course.checks.verdict import SMOOTHED, Check, Collected, call, expect, name_mistake, number_check, numbers
 from labkit.metrics import dice_score, overlap_counts, per_image, pooled, soft_dice
 
 # --- pooled and per image
 
 
-def _judge_two_means(arrays: Collected, seed: int) -> None:
-    mistakes = {
+two_means = number_check(
+    "two_means",
+    "one missed pet of two halves the one, and hardly moves the other",
+    (0.5, 900 / 950),
+    {
         "the two are swapped: first per image, then pooled": (900 / 950, 0.5),
         "pooled: 0.9 is the share of the pet's pixels that were found; Dice also counts the predicted ones": (0.5, 0.9),
         "per image: each image counts the same, however large its pet": (0.9, 900 / 950),
-    }
-    otherwise = "work out each image's Dice and their mean; then add up the pixels of both images and use the formula"
-    name_mistake("two_means", arrays["value"], (0.5, 900 / 950), mistakes, otherwise, tolerance=0.006)
-
-
-two_means = Check(
-    "two_means",
-    "one missed pet of two halves the one, and hardly moves the other",
-    lambda student, seed: {"value": numbers(student, "two_means", (2,))},
-    _judge_two_means,
+    },
+    "work out each image's Dice and their mean; then add up the pixels of both images and use the formula",
+    0.006,
 )
+
 # --- the reports' four definitions
 
 REPORTS = ("000", "001", "002", "003")

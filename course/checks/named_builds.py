@@ -19,7 +19,11 @@ class Case(NamedTuple):
 
 
 def named_check(
-    what: str, remark: str, cases: list[Case], mistakes: dict[str, Callable[[nn.Module], Callable]]
+    what: str,
+    remark: str,
+    cases: list[Case],
+    mistakes: dict[str, Callable[[nn.Module], Callable]],
+    look: Callable[[nn.Module], None] = lambda net: None,
 ) -> Check:
     """The check of a class whose modules must have the oracle's names, shapes, values and gradients.
 
@@ -28,6 +32,7 @@ def named_check(
         remark: what a right answer is told.
         cases: how the class is called, and what it must then equal.
         mistakes: advice -> what makes of the oracle a forward pass with that mistake.
+        look: raises WrongAnswer for a mistake with which the forward pass fails.
     """
 
     def collect(student: Callable, seed: int) -> Collected:
@@ -35,6 +40,7 @@ def named_check(
             net = call(student, *arguments, what=what)
             own = not type(net).__module__.startswith(("labkit.", "torchvision."))
             expect(own, f"{what}: that is a library's own network; build yours from torch.nn")
+            look(net)
             return net
 
         return collect_named(build, cases, what, seed)
@@ -69,7 +75,8 @@ def judge_named(arrays: Collected, cases: list[Case], mistakes: dict[str, Callab
     drawn = [drawn_inputs([(case.shape,)], seed) for case in cases]
     for i, oracle in enumerate(oracles):
         wrong = _wrong_names(arrays[f"names {i}"].tolist(), _described(oracle))
-        expect(not wrong, f"{what}: {wrong}")
+        called = f"{what} with {', '.join(map(str, cases[i].arguments))}" if cases[i].arguments else what
+        expect(not wrong, f"{called}: {wrong}")
 
     def values(of: Callable) -> Collected:
         passes = [output_values(of(oracle), inputs, what) for oracle, inputs in zip(oracles, drawn, strict=True)]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
+from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, number_check, numbers
 from course.probes import PlainBlock
 from labkit import models
 
@@ -17,6 +17,8 @@ from labkit import models
 def _judge_slopes(arrays: Collected, seed: int) -> None:
     what, (plain, residual) = "chain_slopes", arrays["values"]
     expect(plain != 0, f"{what}: small is not zero: write the plain slope as a power of ten")
+    swapped = np.isclose(plain, 1.1**17, atol=0.06) and residual < 1
+    expect(not swapped, f"{what}: the two are exchanged; the chain without shortcuts comes first")
     expect(plain > 0, f"{what}: the plain slope is a product of positive numbers")
     mistakes = {
         "the plain chain multiplies: one factor 0.1 for each of the 17 blocks; you added them": np.log10(1.7),
@@ -43,18 +45,7 @@ chain_slopes = Check(
 )
 
 
-def _prediction(name: str, remark: str, right: tuple | float, mistakes: dict[str, object], otherwise: str) -> Check:
-    """The check of numbers that are written down before they are computed."""
-    shape = np.shape(right)
-    return Check(
-        name,
-        remark,
-        lambda student, seed: {"values": numbers(student, name, shape)},
-        lambda arrays, seed: name_mistake(name, arrays["values"], right, mistakes, otherwise, tolerance=0.5),
-    )
-
-
-layer3_shape = _prediction(
+layer3_shape = number_check(
     "layer3_shape",
     "a sixteenth of each side",
     (256, 6, 10),
@@ -69,9 +60,10 @@ layer3_shape = _prediction(
         "the size is right, the channels are not: they double with each stride from layer2 on": (128, 6, 10),
     },
     "follow the stem, the pool and three layers with a pencil, sides halved at a time",
+    0.5,
 )
 
-decoder2_weights = _prediction(
+decoder2_weights = number_check(
     "decoder2_weights",
     "channels must add up",
     9 * (32 + 256) * 32,
@@ -88,6 +80,7 @@ decoder2_weights = _prediction(
         "that is how many channels go in": 32 + 256,
     },
     "count the channels that go in, the channels that come out, and 9 weights for each pair",
+    0.5,
 )
 
 # --- layers that are made and never called

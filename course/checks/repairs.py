@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course.checks.toy import Toy, flat, state
+from course.checks.toy import Toy, flat, is_plain, state
 from course.checks.verdict import Check, Collected, call, expect, name_mistake, numbers
 from labkit.training import bce
 
@@ -62,10 +62,12 @@ evaluate = Check("evaluate", "it leaves nothing behind", _collect_evaluate, _jud
 
 SCORES = (0.0, 0.75, 0.4, 0.75)
 """The first is kept, since there is nothing better; the second is better; the others are not."""
+LATER = (0.5, 0.8)
+"""Offered to a new keeper for the same folder: the first is not kept, the second is."""
 
 
 def _collect_keeper(student: Callable, seed: int) -> Collected:
-    what = "Keeper"
+    what = "MyKeeper"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         empty, other = Toy(seed + 9), Toy(seed + 9)
@@ -76,9 +78,13 @@ def _collect_keeper(student: Callable, seed: int) -> Collected:
             answers.append(call(getattr(kept, "offer", None), Toy(seed + number).model, score, what=f"{what}.offer"))
         files = [path for path in folder.rglob("*") if path.is_file()]
         expect(bool(files), f"{what}.offer: no file was written into the folder")
-        plain = all(path.suffix == ".safetensors" or _is_plain(path) for path in files)
+        plain = all(is_plain(path) for path in files)
         torch.save(Toy(seed + 7).model.state_dict(), _decoy(folder))
-        later = call(getattr(call(student, folder, what=what), "load", None), other.model, what=f"{what}.load")
+        again = call(student, folder, what=what)
+        later = call(getattr(again, "load", None), other.model, what=f"{what}.load")
+        for number, score in enumerate(LATER, 5):
+            answer = call(getattr(again, "offer", None), Toy(seed + number).model, score, what=f"{what}.offer")
+            answers.append(answer)
     return {
         "nothing": np.array(nothing is False and np.array_equal(flat(empty.model), flat(Toy(seed + 9).model))),
         "answers": np.array([str(answer) for answer in answers], dtype=str),
@@ -88,14 +94,6 @@ def _collect_keeper(student: Callable, seed: int) -> Collected:
     }
 
 
-def _is_plain(path: Path) -> bool:
-    try:
-        torch.load(path, weights_only=True)
-    except Exception:  # whatever a pickle raises: the file is not one of plain numbers
-        return False
-    return True
-
-
 def _decoy(folder: Path) -> Path:
     """Report 002's other file, where it is free."""
     path = folder / "last_model.pt"
@@ -103,7 +101,7 @@ def _decoy(folder: Path) -> Path:
 
 
 def _judge_keeper(arrays: Collected, seed: int) -> None:
-    what, answers = "Keeper", arrays["answers"].tolist()
+    what, answers = "MyKeeper", arrays["answers"].tolist()
     expect({*answers} <= {"True", "False"}, f"{what}.offer: return True where the weights were kept, else False")
     expect(answers[0] == "True", f"{what}.offer: a first score of 0.0 was not kept; there is nothing better yet")
     expect(answers[1] == "True", f"{what}.offer: a better score was not kept")
@@ -122,6 +120,11 @@ def _judge_keeper(arrays: Collected, seed: int) -> None:
     otherwise = "the weights are not those of the best score"
     name_mistake(f"{what}.load", arrays["loaded"], flat(Toy(seed + 1).model), mistakes, otherwise, tolerance=1e-6)
     expect(bool(arrays["said"]), f"{what}.load: return True where weights were loaded")
+    forgets = (
+        "a new keeper does not know the best score of the folder and overwrites the best weights; keep the score, too"
+    )
+    expect(answers[4] == "False", f"{what}.offer: {forgets}")
+    expect(answers[5] == "True", f"{what}.offer: a score above the best was not kept by a new keeper for the folder")
 
 
 keeper = Check("keeper", "the best is kept, and found again", _collect_keeper, _judge_keeper)

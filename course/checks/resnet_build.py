@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course.checks.named_builds import Case, collect_named, judge_named, named_check
-from course.checks.verdict import Check, Collected, call
+from course.checks.verdict import Check, Collected, call, expect
 from labkit import models
 
 # --- stage 1: the block
@@ -68,8 +68,17 @@ BLOCK_CASES = [
     Case(arguments, lambda arguments=arguments: oracle_block(*arguments), (2, 6, 8, 10))
     for arguments in ((6, 6, 1), (6, 8, 2), (6, 8, 1))
 ]
+
+
+def _strides(block: nn.Module) -> None:
+    """Both strides would halve the size twice; the sum with the shortcut then fails with shapes alone."""
+    strides = [getattr(getattr(block, name, None), "stride", (1, 1)) for name in ("conv1", "conv2")]
+    twice = "both convolutions have the stride; it belongs into conv1 and the shortcut alone"
+    expect((1, 1) in strides, f"basic_block: {twice}")
+
+
 basic_block = named_check(
-    "basic_block", "stage 1: equal to torchvision's under its weights", BLOCK_CASES, BLOCK_MISTAKES
+    "basic_block", "stage 1: equal to torchvision's under its weights", BLOCK_CASES, BLOCK_MISTAKES, _strides
 )
 
 # --- report 000's block, repaired in place
@@ -79,7 +88,9 @@ def _collect_repaired(student: Callable, seed: int) -> Collected:
     def build(*arguments: int) -> nn.Module:
         block = models.LateStrideBlock(*arguments)
         returned = call(student, block, what="repaired_block")
-        return returned if isinstance(returned, nn.Module) else block
+        other = isinstance(returned, nn.Module) and returned is not block
+        expect(not other, "repaired_block: a new block came back; change the one that was passed in")
+        return block
 
     return collect_named(build, BLOCK_CASES, "repaired_block", seed)
 
@@ -94,12 +105,18 @@ repaired_block = Check(
 # --- stage 2: the encoder
 
 
-def _torchvision() -> nn.Module:
+def _torchvision(width: int = 64) -> nn.Module:
     """torchvision's ResNet34 with random weights, which gives its features instead of classes."""
     from torchvision.models import resnet34  # takes seconds to import
 
     net = resnet34(weights=None)
     del net.fc
+    if width != 64:  # torchvision has no narrower one
+        net.conv1, net.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+        for i, number in enumerate((3, 4, 6, 3)):
+            inputs, outputs = width * 2 ** max(0, i - 1), width * 2**i
+            blocks = [oracle_block(outputs, outputs, 1) for _ in range(number - 1)]
+            setattr(net, f"layer{i + 1}", nn.Sequential(oracle_block(inputs, outputs, 1 + (i > 0)), *blocks))
     net.forward = _features()(net)
     return net
 
@@ -128,7 +145,7 @@ def _features(
 resnet_encoder = named_check(
     "resnet_encoder",
     "stage 2: takes torchvision's weights and gives its features",
-    [Case((), _torchvision, (2, 3, 64, 96))],
+    [Case((), _torchvision, (2, 3, 64, 96)), Case((16,), lambda: _torchvision(16), (2, 3, 64, 64))],
     {
         "the stem's feature is kept after the max pool; keep it before": _features(
             lambda stem, pooled, layers: [pooled, *layers]

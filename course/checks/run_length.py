@@ -51,23 +51,26 @@ def _collect_mask_runs(student: Callable, seed: int) -> Collected:
 
 def _judge_mask_runs(arrays: Collected, seed: int) -> None:
     for name, mask in _masks(seed).items():
-        right, last = _runs(mask), int(mask.size)
-        touching = len(right) > 0 and right[-1].sum() == last + 1
-        mistakes = {
-            "pixels are counted from 1, not from 0": _runs(mask, first=0),
-            "the mask is read row by row; go down the columns": _runs(mask, order="C"),
-            "the mask is read row by row and counted from 0": _runs(mask, order="C", first=0),
-            "a pair is start and length, not start and end": np.stack([right[:, 0], right.sum(1) - 1], axis=1),
-            "a pair is start and length, not start and the pixel after the end": np.stack(
-                [right[:, 0], right.sum(1)], axis=1
-            ),
-            "those are the runs of the background": _runs(1 - mask),
-            "a run goes on in the next column; do not stop at the end of one": _column_runs(mask),
-        }
-        if touching:
-            mistakes["the run that reaches the last pixel is lost"] = right[:-1]
         otherwise = f"another list is right for the mask {name!r}, {mask.tolist()}"
-        name_mistake("mask_runs", arrays[name], right, mistakes, otherwise)
+        _name_wrong_runs("mask_runs", arrays[name], mask, otherwise)
+
+
+def _name_wrong_runs(what: str, found: np.ndarray, mask: np.ndarray, otherwise: str) -> None:
+    right = _runs(mask)
+    mistakes = {
+        "pixels are counted from 1, not from 0": _runs(mask, first=0),
+        "the mask is read row by row; go down the columns": _runs(mask, order="C"),
+        "the mask is read row by row and counted from 0": _runs(mask, order="C", first=0),
+        "a pair is start and length, not start and end": np.stack([right[:, 0], right.sum(1) - 1], axis=1),
+        "a pair is start and length, not start and the pixel after the end": np.stack(
+            [right[:, 0], right.sum(1)], axis=1
+        ),
+        "those are the runs of the background": _runs(1 - mask),
+        "a run goes on in the next column; do not stop at the end of one": _column_runs(mask),
+    }
+    if len(right) > 0 and right[-1].sum() == mask.size + 1:
+        mistakes["the run that reaches the last pixel is lost"] = right[:-1]
+    name_mistake(what, found, right, mistakes, otherwise)
 
 
 mask_runs = Check("mask_runs", "down the columns, counted from 1", _collect_mask_runs, _judge_mask_runs)
@@ -128,7 +131,11 @@ def _judge_hand_in(arrays: Collected, seed: int) -> None:
     for name, mask in masks.items():
         plain = all(part.isdigit() for part in found[name].split())
         expect(plain, f"{what}: {found[name]!r} is not a list of whole numbers with blanks between them")
-        expect(found[name].strip() == _text(mask), f"{what}: the line of {name!r} does not hold its runs")
+        runs = np.array(found[name].split(), dtype=float)
+        even = f"{what}: the line of {name!r} has {len(runs)} numbers; each run is a start and a length"
+        expect(len(runs) % 2 == 0, even)
+        otherwise = f"the line of {name!r} does not hold its runs"
+        _name_wrong_runs(what, runs.reshape(-1, 2), mask, otherwise)
     expect([row[0] for row in rows] == list(masks), f"{what}: the lines are not in the order of the images")
 
 

@@ -1,5 +1,8 @@
 """A training of a tenth of a second, on which the checks of notebook 04 run a student's loop."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -56,6 +59,19 @@ def batches_of(seed: int, epoch: int, inverted: bool = False) -> list[tuple[Tens
             images[-1] = -3.0 + 0.01 * noise[-1]
         found.append((images, 1 - masks if inverted else masks))
     return found
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a file holds numbers and text alone: a `weights_only` file of torch, safetensors, or JSON."""
+    if path.suffix == ".safetensors":
+        return True
+    for read in (lambda: torch.load(path, weights_only=True), lambda: json.loads(path.read_text())):
+        try:
+            read()
+        except Exception:  # whatever a pickle, or a file that is none, raises: it is not of this kind
+            continue
+        return True
+    return False
 
 
 def flat(model: nn.Module) -> np.ndarray:

@@ -1,6 +1,5 @@
-"""Checks of notebook 04: losses, a sigmoid too many, and what one knows before a training starts."""
+"""Checks of notebook 04: losses, and a sigmoid too many."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,89 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
-
-# --- predictions
-
-
-def _judge_fresh_losses(arrays: Collected, seed: int) -> None:
-    what, (bce, dice) = "fresh_losses", arrays["losses"]
-    name_mistake(
-        f"{what}, cross-entropy",
-        bce,
-        math.log(2),
-        {
-            "that is the logarithm to base 2; the loss has the natural one": 1.0,
-            "that is the probability; the loss is minus its logarithm": 0.5,
-            "that is the logarithm; the loss is minus it": -math.log(2),
-            "that is a loss of 0, which a network has that is sure and right": 0.0,
-        },
-        "a logit of 0 is a probability of one half, whatever the truth; take minus its logarithm",
-        tolerance=0.006,
-    )
-    name_mistake(
-        f"{what}, Dice loss",
-        dice,
-        0.6,
-        {
-            "that is the Dice of the probabilities; the loss is 1 minus it": 0.4,
-            "that is for a mask that is 1 everywhere; the probabilities are one half": 0.5,
-            "that is 1 minus the IoU; Dice counts what both have twice": 0.75,
-            "a factor of 2 is missing above the line": 0.8,
-        },
-        "per pixel the sum of p t is a half of a third, the sum of p a half, the sum of t a third",
-        tolerance=0.006,
-    )
-
-
-fresh_losses = Check(
-    "fresh_losses",
-    "a network that knows nothing has these",
-    lambda student, seed: {"losses": numbers(student, "fresh_losses", (2,))},
-    _judge_fresh_losses,
-)
-
-
-def _judge_steps_and_rate(arrays: Collected, seed: int) -> None:
-    what, (steps, rate) = "steps_and_rate", arrays["pair"]
-    name_mistake(
-        f"{what}, steps",
-        steps,
-        104 * 58,
-        {
-            "the last, smaller batch of each epoch is a step, too": 103 * 58,
-            "an epoch has a whole number of steps; round up before you multiply": 3312 * 58 / 32,
-            "those are the steps of one epoch": 104,
-            "those are images; a step takes a batch of them": 3312 * 58,
-        },
-        "divide the images by the batch size, round up, multiply by the epochs",
-        tolerance=1.0,
-    )
-    name_mistake(
-        f"{what}, rate",
-        rate,
-        0.004 * (1 + math.cos(math.pi / 4)) / 2,
-        {
-            "that is a straight line from the peak to zero": 0.003,
-            "that is a quarter of a cosine, which falls from the peak to zero with a steep end": 0.004
-            * math.cos(math.pi / 8),
-            "it rises from zero; the cosine begins at the peak": 0.004 * (1 - math.cos(math.pi / 4)) / 2,
-            "the cosine is used as it is; half of 1 + cos falls to zero": 0.004 * math.cos(math.pi / 4),
-            "cos takes radians; pi / 4 is already in radians": 0.004 * (1 + math.cos(math.radians(math.pi / 4))) / 2,
-            "a whole cosine rises again; use half of one": 0.002,
-            "twice too high; 1 + cos goes up to 2": 0.004 * (1 + math.cos(math.pi / 4)),
-        },
-        "put one quarter of the steps into the formula",
-        tolerance=2e-5,
-    )
-
-
-steps_and_rate = Check(
-    "steps_and_rate",
-    "known before the first step",
-    lambda student, seed: {"pair": numbers(student, "steps_and_rate", (2,))},
-    _judge_steps_and_rate,
-)
+from course.checks.verdict import Check, Collected, Forbidden, as_array, call, expect, name_mistake, numbers
 
 # --- cross-entropy
 
@@ -107,7 +24,8 @@ def _drawn(seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 def _collect_bce(student: Callable, seed: int) -> Collected:
     what, found = "bce_from_logits", {}
     for name, shape in (("row", (5,)), ("batch", (2, 7, 3))):
-        given = as_array(call(student, *_drawn(seed, shape), what=what), what)
+        with Forbidden(what, F.binary_cross_entropy_with_logits, F.binary_cross_entropy):
+            given = as_array(call(student, *_drawn(seed, shape), what=what), what)
         expect(given.size == 1, f"{what}: one number is asked for, the mean over all pixels; found shape {given.shape}")
         found[name] = numbers(given, what, ())
     logits, wrong, right = (torch.tensor(values) for values in FAR)
@@ -220,12 +138,16 @@ soft_dice_loss = Check("soft_dice_loss", "pooled over the batch, with a slope", 
 
 def _collect_one_sigmoid(student: Callable, seed: int) -> Collected:
     what, (logits, truth) = "loss_and_mask", _pets(seed)
-    given = call(student, logits, truth, what=what)
+    given = call(student, logits.requires_grad_(), truth, what=what)
     pair = isinstance(given, tuple | list) and len(given) == 2
     expect(pair, f"{what}: two things are expected, the loss and the mask")
     mask = as_array(given[1], what)
     expect(mask.shape == (3, 6, 5), f"{what}: the mask has the shape of the logits; found {[*mask.shape]}")
-    return {"loss": numbers(given[0], f"{what}, loss", ()), "mask": mask.astype(float)}
+    loss = numbers(given[0], f"{what}, loss", ())
+    learns = isinstance(given[0], Tensor) and given[0].requires_grad
+    expect(learns, f"{what}, loss: no gradient reaches the logits; compute with tensors, without item() or detach()")
+    slopes = torch.autograd.grad(given[0].sum(), logits)[0]
+    return {"loss": loss, "mask": mask.astype(float), "slopes": slopes.numpy()}
 
 
 def _judge_one_sigmoid(arrays: Collected, seed: int) -> None:
@@ -249,6 +171,14 @@ def _judge_one_sigmoid(arrays: Collected, seed: int) -> None:
         "foreground and background are swapped": (x <= 0).float(),
     }
     name_mistake(f"{what}, mask", arrays["mask"], (x > 0).float(), cuts, "cut the probability at one half")
+    x.requires_grad_()
+    of_bce, of_dice = (torch.autograd.grad(loss, x)[0] for loss in (bce(x, t), _pooled(x.sigmoid(), t)))
+    detached = {
+        "no gradient comes from the Dice loss; is it computed without detach(), item() and masks?": of_bce,
+        "no gradient comes from the cross-entropy; is it detached?": of_dice,
+    }
+    otherwise = "the value is right, its gradient is not"
+    name_mistake(f"{what}, loss", arrays["slopes"], of_bce + of_dice, detached, otherwise, tolerance=1e-5)
 
 
 loss_and_mask = Check("loss_and_mask", "one sigmoid, in each place", _collect_one_sigmoid, _judge_one_sigmoid)

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, numbers
+from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake, number_check, numbers
 from labkit import models
 
 
-def _number_check(what: str, remark: str, cases: Callable, answers: Callable[..., dict], hint: str) -> Check:
+def _function_check(what: str, remark: str, cases: Callable, answers: Callable[..., dict], hint: str) -> Check:
     """The check of a function that gives one number for each case that is drawn from the seed.
 
     `answers` gives for a case the right number under "" and what each usual mistake gives; a mistake is named when it
@@ -64,7 +64,7 @@ def _sides(size: int, depth: int) -> dict[str, float]:
     }
 
 
-size_after = _number_check(
+size_after = _function_check(
     "size_after", "572 -> 388, as in the paper", _tiles, _sides, "follow one small tile with a pencil, stage by stage"
 )
 
@@ -92,7 +92,7 @@ def _parameters(i: int, o: int, norm: bool) -> dict[str, float]:
     }
 
 
-double_conv_parameters = _number_check(
+double_conv_parameters = _function_check(
     "double_conv_parameters",
     "batch norm's numbers and the missing bias are counted",
     _blocks,
@@ -103,8 +103,11 @@ double_conv_parameters = _number_check(
 # --- a receptive field
 
 
-def _judge_field(arrays: Collected, seed: int) -> None:
-    mistakes = {
+receptive_field = number_check(
+    "receptive_field",
+    "and the table below goes on",
+    32,
+    {
         "that is six convolutions without the poolings between them": 13,
         "the poolings double the distance j, but their own kernel of 2 also adds (2 - 1) j": 29,
         "a layer's kernel counts with the distance j before its own stride, not after it": 35,
@@ -113,16 +116,9 @@ def _judge_field(arrays: Collected, seed: int) -> None:
         "the third pooling comes after this double convolution": 36,
         "that is after the double convolution of stage 2": 14,
         "that is after the double convolution of stage 4": 68,
-    }
-    hint = "begin with r = 1, j = 1, and write down both after each of the eight layers"
-    name_mistake("receptive_field", arrays["value"], 32, mistakes, hint)
-
-
-receptive_field = Check(
-    "receptive_field",
-    "and the table below goes on",
-    lambda student, seed: {"value": numbers(student, "receptive_field", ())},
-    _judge_field,
+    },
+    "begin with r = 1, j = 1, and write down both after each of the eight layers",
+    1e-4,
 )
 
 # --- who paints whom

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 
 class WrongAnswer(AssertionError):
@@ -57,6 +58,18 @@ class Check:
         passed(self.exercise, self.remark)
 
 
+def number_check(
+    name: str, remark: str, right: float | tuple, mistakes: Mapping[str, Any], otherwise: str, tolerance: float
+) -> Check:
+    """The check of numbers that are written down before they are computed."""
+    return Check(
+        name,
+        remark,
+        lambda student, seed: {"values": numbers(student, name, np.shape(right))},
+        lambda arrays, seed: name_mistake(name, arrays["values"], right, mistakes, otherwise, tolerance),
+    )
+
+
 SMOOTHED = "a 1 is added above and below, as in a Dice loss; a score has none"
 
 
@@ -91,6 +104,20 @@ def numbers(answer: Any, what: str, shape: tuple[int, ...]) -> np.ndarray:
     return found.astype(np.float64)
 
 
+class Forbidden(TorchFunctionMode):
+    """While it is entered, a call of one of torch's functions that an exercise asks to write is a wrong answer."""
+
+    def __init__(self, what: str, *functions: Callable):
+        super().__init__()
+        self.what, self.functions = what, functions
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """Called by torch in place of any of its functions."""
+        own = f"{self.what}: that calls {getattr(function, '__name__', function)}, which this exercise is to write"
+        expect(function not in self.functions, own)
+        return function(*args, **(kwargs or {}))
+
+
 def as_array(answer: Any, what: str) -> np.ndarray:
     """An answer as a NumPy array, whether it came as tensor, array, list or number."""
     expect(answer is not None, f"{what}: nothing came back; does the function end in `return ...`?")
@@ -116,5 +143,7 @@ def call(function: Callable[..., Any], *arguments: Any, what: str) -> Any:
         return function(*arguments)
     except NotImplementedError:
         raise WrongAnswer(f"{what}: not written yet") from None
+    except WrongAnswer:  # a check watches what the function does
+        raise
     except Exception as error:
         raise WrongAnswer(f"{what}: the function failed with {type(error).__name__}: {error}") from error

@@ -1,5 +1,7 @@
 """The checks of notebook 07 on baselines and splits: right answers pass however written, usual wrong ones are named."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -108,7 +110,8 @@ def test_right_repairs_of_the_dice_pass(answer):
         (lambda *a: all_masks(*a, first=1), "without the background, in which"),
         (lambda *a: per_image(dice_score, overlap_counts(*a)).mean(), "by itself"),
         (lambda *a: pooled(iou_score, overlap_counts(*a)), "IoU"),
-        (lambda *a: smoothed_classes(*a)[:2].mean(), "a score has none$"),
+        (lambda *a: smoothed_classes(*a)[[0, 1, 3]].mean(), "a score has none$"),
+        (lambda p, t, c: mean_of_classes(p, t, 3), "in no image but was predicted"),
         (lambda *a: smoothed_classes(*a).mean(), "does not occur counts 1 by it"),
         (lambda *a: 0.5, "three counts"),
     ],
@@ -208,9 +211,9 @@ def by_images(groups, test_share):
     return [i for i, g in enumerate(groups) if g not in tests], [i for i, g in enumerate(groups) if g in tests]
 
 
-def cut_off(groups, test_share):
+def cut_off(groups, test_share, whole=int):
     names = sorted(set(groups))
-    tests = names[: max(1, int(test_share * len(names)))]
+    tests = names[: max(1, whole(test_share * len(names)))]
     return [i for i, g in enumerate(groups) if g not in tests], [i for i, g in enumerate(groups) if g in tests]
 
 
@@ -222,6 +225,7 @@ def cut_off(groups, test_share):
         (lambda g, s: deal(g, s)[::-1], "swapped"),
         (by_images, "the share is of the groups"),
         (cut_off, "is to be rounded"),
+        (lambda g, s: cut_off(g, s, math.ceil), "was rounded up"),
         (lambda g, s: (range(len(g)), []), "the test is empty"),
         (lambda g, s: (range(len(g)), deal(g, s)[1]), "in training and test"),
         (lambda g, s: (deal(g, s)[0][1:], deal(g, s)[1]), "1 of the 20 images are in neither part"),

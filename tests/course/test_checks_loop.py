@@ -1,14 +1,17 @@
 """The checks of the loop that notebook 04 builds, and of the repairs after it: right ones pass, mistakes are named."""
 
 import copy
+import json
+import math
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.utils import get_total_norm
 
 from course import checks
-from course.checks.loop_runs import _recipe
+from course.checks.loop_losses import _recipe
 from course.checks.toy import Toy
 from labkit.data import BatchTransform, batch_indices, batch_loader, load_arrays, open_pets
 from labkit.metrics import dice_score, overlap_counts, per_image
@@ -92,8 +95,10 @@ def epoch(model, optimizer, schedule, loss, batches, fault=""):
         model.train()
     losses = []
     for images, masks in batches:
+        if fault == "early":
+            schedule.step()
         losses.append(step(model, optimizer, loss, images, masks))
-        if fault not in ("never", "once"):
+        if fault not in ("never", "once", "early"):
             schedule.step()
     if fault == "once":
         schedule.step()
@@ -107,7 +112,10 @@ def test_right_epochs_pass():
 
 @pytest.mark.parametrize(
     ("fault", "advice"),
-    [("eval", "eval mode"), ("once", "once an epoch"), ("never", "never moves"), ("mean", "shape")],
+    [
+        *(("eval", "eval mode"), ("once", "once an epoch"), ("never", "never moves"), ("mean", "shape")),
+        pytest.param("early", "moves before", marks=pytest.mark.filterwarnings("ignore:Detected call of")),
+    ],
 )
 def test_wrong_epochs_are_named(fault, advice):
     refuse(checks.train_epoch, lambda *parts: epoch(*parts, fault=fault), advice)
@@ -164,6 +172,15 @@ def wrong_validation(fault):
         dice = torch.cat(dices).mean()
         if fault == "means of dices":
             dice = sum(one.mean() for one in dices) / len(dices)
+        if fault in ("nan", "left out", "zero"):
+            dice, truths = torch.cat(dices), torch.cat([t for _, t in pairs])
+            both = ~(torch.cat(masks) | (truths > 0)).flatten(1).any(1)
+            some = {"nan": dice.where(~both, torch.nan), "left out": dice[~both], "zero": dice * ~both}
+            dice = some[fault].mean()
+        if fault == "last":
+            dice = dices[-1].mean()
+        if fault == "sum of dices":
+            dice = torch.cat(dices).sum()
         if fault == "pooled":
             counts = overlap_counts(torch.cat(masks).long(), torch.cat([t for _, t in pairs]))
             dice = dice_score(counts.sum(0))[0]
@@ -182,24 +199,31 @@ def wrong_validation(fault):
         ("means of dices", "small batch more"),
         ("pooled", "pooled"),
         ("cut", "logit of 0"),
+        ("nan", "0 divided by 0"),
+        ("left out", "was left out"),
+        ("zero", "counts 1, not 0"),
+        ("last", "last batch's images"),
+        ("sum of dices", "divide by their number"),
     ],
 )
 def test_wrong_validations_are_named(fault, advice):
-    refuse(checks.validate, wrong_validation(fault), advice, seeds=1)
+    refuse(checks.validate, wrong_validation(fault), advice, seeds=range(6))
 
 
 # --- stage 4
 
 
 def training(model, optimizer, schedule, loss, epoch_batches, valid_batches, number, fault=""):
-    history, best, highest = [], None, -1.0
+    history, best, highest = [], None, -math.inf
     for count in range(0 if fault == "zero" else 1, number + (fault != "zero")):
         epoch(model, optimizer, schedule, loss, epoch_batches(1 if fault == "same" else count))
         history.append(validation(model, loss, valid_batches))
-        if history[-1][1] > highest:
-            highest = history[-1][1]
+        good = -history[-1][0] if fault == "lowest" else history[-1][1]
+        if best is None or (fault != "first" and good > highest):
+            highest = good
             best = model.state_dict() if fault == "alive" else copy.deepcopy(model.state_dict())
     history = [row[::-1] for row in history] if fault == "swapped" else history
+    history = [(0.5, row[1]) for row in history] if fault == "loss" else history
     return history, copy.deepcopy(model.state_dict()) if fault == "last" else best
 
 
@@ -222,16 +246,19 @@ def test_right_trainings_pass(answer):
         ("same", "batches of its own"),
         ("zero", "count from 1"),
         ("swapped", "in this order"),
+        ("loss", "history's loss"),
+        ("first", "the first epoch's weights"),
     ],
 )
 def test_wrong_trainings_are_named(fault, advice):
     refuse(checks.train, lambda *parts: training(*parts, fault=fault), advice)
 
 
-def test_the_best_epoch_of_the_toy_is_not_the_last_whatever_the_seed():
+def test_the_best_epoch_of_the_toy_is_neither_the_last_nor_that_of_the_lowest_loss_whatever_the_seed():
     for seed in range(6):
         checks.train(training, seed)
         refuse(checks.train, lambda *parts: training(*parts, fault="last"), "last ones", seed)
+        refuse(checks.train, lambda *parts: training(*parts, fault="lowest"), "lowest loss", seed)
 
 
 # --- stage 5
@@ -270,6 +297,10 @@ class Pickled(Checkpoint):
         return number, history
 
 
+class PickledAndRefused(Pickled):
+    load = Checkpoint.load
+
+
 class Next(Checkpoint):
     def load(self):
         number, history = super().load()
@@ -296,7 +327,8 @@ def test_a_right_checkpoint_passes():
         (without("model"), "does not have the saved weights"),
         (without("optimizer"), "optimizer is not restored"),
         (without("schedule"), "schedule is not restored"),
-        (Pickled, "weights_only"),
+        (Pickled, "save: torch.load.path, weights_only=True. refuses"),
+        (PickledAndRefused, "save: torch.load.path, weights_only=True. refuses"),
         (Next, "epoch is the one"),
         (Eager, "return 0"),
     ],
@@ -314,8 +346,10 @@ def first_losses(recipe, pets, number, fault=""):
         torch.manual_seed(table.seed)
     model = build_network(recipe)
     optimizer = build_optimizer(model, table)
-    order = batch_indices(recipe.train_indices(pets), table.batch_size, table.seed, 0 if fault == "order" else 1)
-    schedule = build_schedule(optimizer, table, len(order) * (1 if fault == "short" else table.epochs))
+    images = recipe.train_indices(pets)
+    order = batch_indices(images, table.batch_size, table.seed, 0 if fault == "order" else 1)
+    steps = len(images) // table.batch_size if fault == "cut" else len(order)
+    schedule = build_schedule(optimizer, table, steps * (1 if fault == "short" else table.epochs))
     prepare = BatchTransform(pets, recipe.data.target, recipe.data.mean, recipe.data.std)
     augment, losses = None if fault == "plain" else recipe.data.augment, []
     model.train()
@@ -336,14 +370,15 @@ def test_losses_of_fit_pass_as_do_ones_own():
     ("fault", "advice"),
     [
         ("seed", "seed torch"),
-        ("order", "first loss is another"),
+        ("order", "images of epoch 0"),
         ("plain", "not augmented"),
         ("stands", "never moves"),
         ("short", "steps of all epochs"),
+        ("cut", "round up"),
     ],
 )
 def test_wrong_beginnings_are_named(fault, advice):
-    refuse(checks.first_losses, lambda *parts: first_losses(*parts, fault=fault), advice)
+    refuse(checks.first_losses, lambda *parts: first_losses(*parts, fault=fault), advice, seeds=(0, 3))
 
 
 def test_the_check_holds_the_labs_own_loop():
@@ -410,14 +445,16 @@ def test_gradients_that_stay_switched_off_are_named():
 
 
 class Keeper:
-    first, own, equal = -1.0, True, False
+    first, own, equal, knows = -1.0, True, False, True
 
     def __init__(self, folder):
-        self.path, self.best = folder / "best.pt", self.first
+        self.path, self.note = folder / "best.pt", folder / "best.json"
+        self.best = json.loads(self.note.read_text()) if self.knows and self.note.exists() else self.first
 
     def offer(self, model, score):
         if score > self.best or (self.equal and score == self.best):
             self.best = score
+            self.note.write_text(json.dumps(score))
             torch.save(model.state_dict(), self.path)
             return True
         return False
@@ -432,14 +469,15 @@ class Keeper:
 
 class Safe(Keeper):
     def __init__(self, folder):
-        self.path, self.best = folder / "best.safetensors", -float("inf")
+        self.path = folder / "best.safetensors"
 
     def offer(self, model, score):
-        better = score > self.best
-        if better:
-            self.best = score
-            save_file(model.state_dict(), self.path)
-        return better
+        if self.path.exists():
+            with safe_open(self.path, "pt") as file:
+                if score <= float(file.metadata()["score"]):
+                    return False
+        save_file(model.state_dict(), self.path, {"score": str(score)})
+        return True
 
     def load(self, model):
         if self.path.exists():
@@ -461,6 +499,29 @@ class Whole(Keeper):
         )
 
 
+class OneFile(Keeper):
+    def __init__(self, folder):
+        self.path, self.kept = folder / "kept.pt", {"score": -math.inf}
+        if self.path.exists():
+            self.kept = torch.load(self.path, weights_only=True)
+
+    def offer(self, model, score):
+        if score <= self.kept["score"]:
+            return False
+        self.kept = {"score": score, "weights": copy.deepcopy(model.state_dict())}
+        torch.save(self.kept, self.path)
+        return True
+
+    def load(self, model):
+        return "weights" in self.kept and bool(model.load_state_dict(self.kept["weights"]))
+
+
+class Stubborn(Keeper):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.best = math.inf if self.path.exists() else self.best
+
+
 class NewObject(Keeper):
     def load(self, model):
         if self.path.exists():
@@ -470,7 +531,7 @@ class NewObject(Keeper):
 
 
 def test_right_keepers_pass():
-    for answer in (Keeper, Safe):
+    for answer in (Keeper, Safe, OneFile):
         checks.keeper(answer, 4)
 
 
@@ -483,6 +544,8 @@ def test_right_keepers_pass():
         (type("Equal", (Keeper,), {"equal": True}), "equal to the best"),
         (Whole, "pickled"),
         (NewObject, "that it came with"),
+        (type("Forgetful", (Keeper,), {"knows": False}), "does not know the best score"),
+        (Stubborn, "not kept by a new keeper"),
     ],
 )
 def test_wrong_keepers_are_named(answer, advice):

@@ -36,6 +36,7 @@ def test_chain_slopes_accepts(answer, capsys):
         ((1e-17, 1.1), "residual slope of a single"),
         ((1e-17, 1.1**34), "has 17 factors"),
         ((1e-17, 9), "how do 17 combine"),
+        ((5.05, 1e-17), "are exchanged"),
         (5.05, "two numbers are"),
         (..., "replace the"),
         ("small", "numbers are expected"),

@@ -71,6 +71,10 @@ def test_steps_and_rate():
 # --- cross-entropy
 
 
+def torchs(x, t, **how):
+    return F.cross_entropy(torch.stack([torch.zeros_like(x), x], 1), t.long(), **how)
+
+
 def stable_by_hand(x, t):
     total = 0.0
     for logit, truth in zip(x.flatten().tolist(), t.flatten().tolist(), strict=True):
@@ -81,7 +85,7 @@ def stable_by_hand(x, t):
 @pytest.mark.parametrize(
     "answer",
     [
-        F.binary_cross_entropy_with_logits,
+        torchs,
         stable_by_hand,
         lambda x, t: F.softplus(torch.where(t == 1, -x, x)).mean(),
         lambda x, t: torch.logaddexp(torch.zeros(()), x - 2 * x * t).mean(),
@@ -108,13 +112,16 @@ def clamped(x, t):
     [
         (patched, "on the right side"),
         (clamped, "clamped"),
-        (lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="sum"), "you took the sum"),
-        (lambda x, t: -F.binary_cross_entropy_with_logits(x, t), "the sign is wrong"),
-        (lambda x, t: F.binary_cross_entropy_with_logits(x, 1 - t), "swapped"),
-        (lambda x, t: F.binary_cross_entropy_with_logits(x.sigmoid(), t), "applied twice"),
+        (lambda x, t: torchs(x, t, reduction="sum"), "you took the sum"),
+        (lambda x, t: -torchs(x, t), "the sign is wrong"),
+        (lambda x, t: torchs(x, 1 - t), "swapped"),
+        (lambda x, t: torchs(x.sigmoid(), t), "applied twice"),
         (lambda x, t: (t * F.softplus(-x)).mean(), "background count for nothing"),
         (lambda x, t: -(t * x.sigmoid().log() + (1 - t) * (1 - x.sigmoid()).log()).mean(), "overflows"),
-        (lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="none"), "one number"),
+        (lambda x, t: torchs(x, t, reduction="none"), "one number"),
+        (F.binary_cross_entropy_with_logits, "calls binary_cross_entropy_with_logits"),
+        (torch.nn.BCEWithLogitsLoss(), "calls binary_cross_entropy_with_logits"),
+        (lambda x, t: F.binary_cross_entropy(x.sigmoid(), t), "calls binary_cross_entropy,"),
         (lambda x, t: x.nothing(), "AttributeError"),
     ],
 )
@@ -206,6 +213,15 @@ def test_one_sigmoid_in_each_place_passes(answer):
         (lambda x, t: (one_sigmoid(x, t)[0], x.sigmoid()), "cut them"),
         (lambda x, t: (one_sigmoid(x, t)[0], x.sigmoid().sigmoid() > 0.5), "second one stands before the cut"),
         (lambda x, t: one_sigmoid(x, t)[0], "two things"),
+        (
+            lambda x, t: (F.binary_cross_entropy_with_logits(x, t) + dice(x.detach(), t), x > 0),
+            "no gradient comes from the Dice",
+        ),
+        (
+            lambda x, t: (F.binary_cross_entropy_with_logits(x.detach(), t) + dice(x, t), x > 0),
+            "no gradient comes from the cross",
+        ),
+        (lambda x, t: (one_sigmoid(x, t)[0].item(), x > 0), "no gradient reaches"),
     ],
 )
 def test_wrong_repairs_of_the_sigmoid_are_named(answer, advice):
