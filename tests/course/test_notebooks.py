@@ -63,6 +63,11 @@ def test_no_cell_is_long_and_imports_are_from_rooms(notebook):
                 assert node.module.count(".") <= 1, f"imports {node.module}, not a room"
 
 
+def test_no_cell_that_a_student_reads_guards_a_claim(notebook):
+    for cell in code_cells(notebook):
+        assert "SOLUTION" in cell.source or not re.search(r"^\s*assert ", cell.source, re.MULTILINE)
+
+
 def test_every_figure_has_alt_text_and_a_caption_after_it(notebook):
     for cell in code_cells(notebook):
         for index, output in enumerate(cell.outputs):
