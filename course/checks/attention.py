@@ -92,7 +92,7 @@ gate_parameters = Check(
 
 # --- the gate, in stages
 
-SHAPES = ((4, 6, 8, 12), (5, 7, 9, 7))
+SHAPES = ((4, 6, 8, 12), (7, 5, 9, 7))
 """Channels of skip and signal, height, width: an even and an odd size."""
 
 

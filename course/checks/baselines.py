@@ -44,15 +44,15 @@ constant_iou = Check("constant_iou", "the score to beat", _collect_constant, _ju
 
 
 def _masks(seed: int) -> tuple[Tensor, Tensor, int]:
-    """Two images: class 1 is found in part, class 2 hardly, class 3 is nowhere, class 4 in the prediction alone."""
+    """Two images: class 1 is found in part, class 2 hardly; 3 is nowhere, 4 only predicted, 5 only true."""
     draw = torch.Generator().manual_seed(seed)
     truth, prediction = torch.zeros(2, 2, 12, 12, dtype=torch.long)
     truth[0, 1:8, 2:9], truth[0, 9:11, 1:4], truth[1, 3:6, 3:7] = 1, 2, 2
     prediction[0, 1:7, 2:8], prediction[1, 3:5, 3:5], prediction[1, 8:10, 8:10] = 1, 2, 1
     noise = torch.rand(2, 12, 12, generator=draw) < 0.05
     prediction = torch.where(noise, 1, prediction)
-    prediction[1, 10:, :3] = 4
-    return prediction, truth, 5
+    prediction[1, 10:, :3], truth[0, :1, 9:] = 4, 5
+    return prediction, truth, 6
 
 
 def _collect_repaired_dice(student: Callable, seed: int) -> Collected:
@@ -75,8 +75,9 @@ def _judge_repaired_dice(arrays: Collected, seed: int) -> None:
         "the background is still in": metrics.mean_dice(confusion),
         "that is one Dice of the summed classes; take each class's own, then the mean": 2 * total[0] / total[1:].sum(),
         "a class that does not occur counted as 1; leave it out": pooled.mean(),
-        "a class that does not occur counted as 0; leave it out": pooled[[0, 1, 3]].sum() / 4,
-        "a class that is in no image but was predicted has the Dice 0; it counts": pooled[:2].mean(),
+        "a class that does not occur counted as 0; leave it out": pooled[[0, 1, 3, 4]].sum() / 5,
+        "a class that is only in the truth, or only predicted, has the Dice 0; it counts": pooled[:2].sum() / 3,
+        "classes that are only in the truth or only predicted have the Dice 0; they count": pooled[:2].mean(),
         "that is the mean of all B x C masks, in which an empty mask counts 1": each.mean(),
         "that is the mean of B x C masks without the background, in which an empty mask counts 1": each[:, 1:].mean(),
         "each image was scored by itself; here the pixels of all images are counted together": (

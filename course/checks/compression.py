@@ -30,6 +30,8 @@ def _collect_int8(student: Callable[[Tensor], tuple[Tensor, Tensor]], seed: int)
         given = call(student, weight.clone(), what=what)
         pair = isinstance(given, tuple | list) and len(given) == 2
         expect(pair, f"{what}: return two tensors, the values and the scales")
+        kind = str(getattr(given[0], "dtype", "int8")).removeprefix("torch.")  # a list has none
+        arrays[f"kind {i}"] = np.array(kind)
         for part, name in zip(given, ("values", "scales"), strict=True):
             arrays[f"{name} {i}"] = as_array(part, f"{what}, {name}").astype(np.float64)
     return arrays
@@ -38,6 +40,8 @@ def _collect_int8(student: Callable[[Tensor], tuple[Tensor, Tensor]], seed: int)
 def _judge_int8(arrays: Collected, seed: int) -> None:
     for i, weight in enumerate(_kernels(seed)):
         _judge_kernel(arrays[f"values {i}"], arrays[f"scales {i}"], weight, "int8_weights")
+        kind = str(arrays[f"kind {i}"])
+        expect(kind == "int8", f"int8_weights: the numbers are right, but {kind}; one byte each is int8")
 
 
 def _judge_kernel(values: np.ndarray, scales: np.ndarray, weight: Tensor, what: str) -> None:

@@ -54,7 +54,10 @@ def _judge_image(what: str, found: np.ndarray, image: np.ndarray) -> None:
     expect(found.dtype == np.float32, f"{what}: the image is {found.dtype}; networks take float32")
     expect(found.max() <= 1.01, f"{what}: the image's values reach {found.max():.0f}; divide by 255")
     right = resize_image(image, (SIDE, SIDE)).transpose(2, 0, 1) / 255
-    if np.abs(found - right).mean() < 0.01:
+    scale = (found * right).sum() / (right * right).sum()
+    near = np.abs(found - right).mean() < 0.01
+    expect(not near or abs(scale - 1) < 0.002, f"{what}: the values are {scale:.4f} of the right ones; divide by 255")
+    if near:
         return
     plain = F.interpolate(torch.tensor(image).permute(2, 0, 1)[None].float() / 255, (SIDE, SIDE), mode="bilinear")[0]
     nearest = np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.NEAREST)).transpose(2, 0, 1) / 255

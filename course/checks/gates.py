@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course.checks.attention import copy_in_order, made
@@ -75,6 +76,29 @@ CHANNELS = (12, 8)
 """Of the signal and of the skip."""
 
 
+MISTAKES = (
+    "the map came back alone; it weights the skip: multiply by it",
+    "the ReLU between the sum and the second convolution is gone",
+    "the signal alone makes the map; both vote, so the skip is added to it",
+    "the skip is subtracted from the signal; the two are added",
+    "there is a tanh in place of the sigmoid; a weight lies between 0 and 1",
+)
+
+
+def _gated(gate: nn.Module, g: Tensor, k: Tensor) -> list[Tensor]:
+    """What a gate with the report's three layers gives with each of the usual mistakes; nothing for another gate."""
+    if not all(hasattr(gate, name) for name in ("up", "same_conv1", "same_conv2")):
+        return []
+    q, conv, last = gate.up(g), gate.same_conv1(k), gate.same_conv2
+    if q.shape != conv.shape:
+        return []
+    scores, alone = last(F.relu(q + conv)), torch.ones_like(conv)
+    maps = [last(inner).sigmoid() for inner in (q + conv, F.relu(q), F.relu(q - conv))]
+    maps = [scores.sigmoid(), *maps, scores.tanh()]
+    weighted = [(alone, alone), *[(conv, k)] * 4]  # the report weights its convolved skip, the paper the skip
+    return [torch.stack([a * one, b * one]) for one, (a, b) in zip(maps, weighted, strict=True)]
+
+
 def _collect_repaired(student: Callable, seed: int) -> Collected:
     what = "repaired_gate"
     draw = torch.Generator().manual_seed(seed)
@@ -88,6 +112,7 @@ def _collect_repaired(student: Callable, seed: int) -> Collected:
         cases = {"out": (g, k), "other g": (g.flip(1) + 1, k), "other k": (g, k + 1), "local g": (local, k)}
         found = {name: as_array(call(gate, *pair, what=what), what) for name, pair in cases.items()}
         large = as_array(call(gate, 30 * g, 30 * k, what=what), what)
+        found |= {f"if {number}": value.numpy() for number, value in enumerate(_gated(gate, g, k))}
         # the report weights its convolved skip, the paper the skip: both are gates
         gated = [
             30 * k,
@@ -122,6 +147,9 @@ def _judge_repaired(arrays: Collected, seed: int) -> None:
         bool((np.abs(arrays["large"]) <= arrays["most"] + 1e-3).all()),
         f"{what}: a weight lies outside 0 to 1; is the sigmoid there, and is the skip multiplied by it?",
     )
+    for number, advice in enumerate(MISTAKES):
+        wrong = [np.allclose(out, other, atol=1e-5) for other in arrays.get(f"if {number}", ())]
+        expect(not any(wrong), f"{what}: {advice}")
     silent = arrays["silent"].tolist()
     expect(not silent, f"{what}: no gradient reaches {', '.join(silent)}; a layer is made and never called")
 

@@ -1,6 +1,7 @@
 """Checks of notebook 04: the reports' evaluation and their keeping of weights, repaired."""
 
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course.checks.toy import Toy, flat, is_plain, state
+from course.checks.toy import SPRUNG, Toy, Trap, flat, is_plain, state
 from course.checks.verdict import Check, Collected, call, expect, name_mistake, numbers
 from labkit.training import bce
 
@@ -85,13 +86,27 @@ def _collect_keeper(student: Callable, seed: int) -> Collected:
         for number, score in enumerate(LATER, 5):
             answer = call(getattr(again, "offer", None), Toy(seed + number).model, score, what=f"{what}.offer")
             answers.append(answer)
+        runs = _runs_what_it_reads(student, folder)
     return {
+        "runs": np.array(runs),
         "nothing": np.array(nothing is False and np.array_equal(flat(empty.model), flat(Toy(seed + 9).model))),
         "answers": np.array([str(answer) for answer in answers], dtype=str),
         "plain": np.array(plain),
         "loaded": flat(other.model),
         "said": np.array(later is True),
     }
+
+
+def _runs_what_it_reads(student: Callable, folder: Path) -> bool:
+    """Whether a keeper runs code that somebody has put into its files."""
+    SPRUNG.clear()
+    for path in [path for path in folder.rglob("*") if path.is_file() and zipfile.is_zipfile(path)]:  # torch's own
+        torch.save({"weights": Trap(path), "score": Trap(path)}, path)
+    try:
+        student(folder).load(Toy(0).model)
+    except Exception:  # whatever a refused or spoiled file raises: it was not run
+        return bool(SPRUNG)
+    return bool(SPRUNG)
 
 
 def _decoy(folder: Path) -> Path:
@@ -107,6 +122,8 @@ def _judge_keeper(arrays: Collected, seed: int) -> None:
     expect(answers[1] == "True", f"{what}.offer: a better score was not kept")
     expect(answers[2] == "False", f"{what}.offer: a score below the best was kept; is self.best set?")
     expect(answers[3] == "False", f"{what}.offer: a score equal to the best was kept; the earlier one stays")
+    runs = "code in the file is run when it is read; use torch.load(path, weights_only=True)"
+    expect(not arrays["runs"], f"{what}: {runs}")
     pickled = "the file holds a pickled object, which runs code when it is read; save model.state_dict()"
     expect(bool(arrays["plain"]), f"{what}.offer: {pickled}")
     missing = "where nothing was kept, return False and leave the network as it is"

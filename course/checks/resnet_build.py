@@ -66,7 +66,7 @@ BLOCK_MISTAKES = {
 
 BLOCK_CASES = [
     Case(arguments, lambda arguments=arguments: oracle_block(*arguments), (2, 6, 8, 10))
-    for arguments in ((6, 6, 1), (6, 8, 2), (6, 8, 1))
+    for arguments in ((6, 6, 1), (6, 8, 2), (6, 8, 1), (6, 6, 2))
 ]
 
 

@@ -61,6 +61,26 @@ def batches_of(seed: int, epoch: int, inverted: bool = False) -> list[tuple[Tens
     return found
 
 
+SPRUNG: list[str] = []
+"""Files whose foreign code was run."""
+
+
+def spring(path: str) -> None:
+    """Leave the note; a function of this module, so that a pickle can name it."""
+    SPRUNG.append(path)
+
+
+class Trap:
+    """In a pickle: leaves a note in `SPRUNG` where it is read without `weights_only`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        """What the one who unpickles it calls."""
+        return spring, (str(self.path),)
+
+
 def is_plain(path: Path) -> bool:
     """Whether a file holds numbers and text alone: a `weights_only` file of torch, safetensors, or JSON."""
     if path.suffix == ".safetensors":

@@ -56,7 +56,7 @@ def _judge_steps_and_rate(arrays: Collected, seed: int) -> None:
             "those are images; a step takes a batch of them": 3312 * 58,
         },
         "divide the images by the batch size, round up, multiply by the epochs",
-        tolerance=1.0,
+        tolerance=0.4,
     )
     name_mistake(
         f"{what}, rate",

@@ -138,7 +138,7 @@ up_block = build_check(
     "stage 3, for odd sizes, too",
     (12, 5),
     _UpBlock,
-    [((2, 12, 4, 6), (2, 5, 8, 12)), ((1, 12, 3, 4), (1, 5, 7, 9))],
+    [((2, 12, 4, 6), (2, 5, 8, 12)), ((1, 12, 3, 4), (1, 5, 7, 9)), ((1, 12, 3, 4), (1, 5, 7, 8))],
     {
         "the order is swapped: the skip comes first": _joined(_swapped),
         "x is joined with itself, the skip is not used": _joined(

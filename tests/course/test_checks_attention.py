@@ -257,19 +257,19 @@ def test_wrong_networks_are_named(answer, advice):
 class Repaired(nn.Module):
     """Report 004's gate as meant, or with one thing wrong."""
 
-    def __init__(self, in_channels, out_channels, last=torch.sigmoid, mean=False, deaf=False, skip=False):
+    def __init__(self, in_channels, out_channels, inner=lambda q, k: F.relu(q + k), last=torch.sigmoid, **changes):
         super().__init__()
         self.same_conv1 = nn.Conv2d(out_channels, out_channels, 1)
         self.same_conv2 = nn.Conv2d(out_channels, out_channels, 1)
         self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
-        self.last, self.mean, self.deaf, self.skip = last, mean, deaf, skip
+        self.inner, self.last, self.changes = inner, last, changes
 
     def forward(self, g, k):
         q = self.up(g)
-        q = q.mean((2, 3), keepdim=True) if self.mean else q
+        q = q.mean((2, 3), keepdim=True) if "mean" in self.changes else q
         conv = self.same_conv1(k)
-        weights = self.last(self.same_conv2(F.relu(conv if self.deaf else q + conv)))
-        return weights * (k if self.skip else conv)
+        weights = self.last(self.same_conv2(self.inner(q, conv)))
+        return weights if "alone" in self.changes else weights * (k if "skip" in self.changes else conv)
 
 
 class Additive(nn.Module):
@@ -297,7 +297,12 @@ def test_right_repairs_pass(answer):
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
-        (lambda c, d: Repaired(c, d, deaf=True), "still not used"),
+        (lambda c, d: Repaired(c, d, inner=lambda q, k: F.relu(k)), "still not used"),
+        *((lambda c, d, s=s: Repaired(c, d, inner=torch.add, **s), "the ReLU between") for s in ({}, {"skip": True})),
+        (lambda c, d: Repaired(c, d, inner=lambda q, k: F.relu(q)), "the signal alone"),
+        (lambda c, d: Repaired(c, d, inner=lambda q, k: F.relu(q - k)), "is subtracted"),
+        (lambda c, d: Repaired(c, d, last=torch.tanh), "a tanh in place"),
+        (lambda c, d: Repaired(c, d, alone=True), "the map came back alone"),
         (lambda c, d: Repaired(c, d, mean=True), "tells no place"),
         (lambda c, d: Repaired(c, d, last=nn.Identity()), "outside 0 to 1"),
         (SignalAlone, "the skip is not used"),

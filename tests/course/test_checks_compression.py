@@ -23,7 +23,7 @@ def with_loops(weight):
     values, scales = [], []
     for kernel in weight.numpy():
         scales.append(np.abs(kernel).max() / 127)
-        values.append(np.round(kernel / scales[-1]).tolist())
+        values.append(np.round(kernel / scales[-1]).astype(int).tolist())
     return values, scales
 
 
@@ -32,8 +32,8 @@ def with_loops(weight):
     [
         quantize,
         with_loops,
-        lambda w: ((w / scale(w)).round(), scale(w).flatten().tolist()),
-        lambda w: [torch.floor(w.double() / scale(w.double()) + 0.5), scale(w)[:, 0]],
+        lambda w: ((w / scale(w)).round().char(), scale(w).flatten().tolist()),
+        lambda w: [torch.floor(w.double() / scale(w.double()) + 0.5).numpy().astype(np.int8), scale(w)[:, 0]],
     ],
 )
 def test_int8_weights_accepts(answer, capsys):
@@ -47,6 +47,8 @@ def test_int8_weights_accepts(answer, capsys):
         (lambda w: ((w / (w.abs().max() / 127)).round(), w.abs().max() / 127), "one scale for the whole"),
         (lambda w: quantize(w, axis=1), "dimension 0"),
         (lambda w: (w / scale(w), scale(w)), "not whole numbers"),
+        (lambda w: ((w / scale(w)).round(), scale(w)), "but float32; one byte each"),
+        (lambda w: ((w / scale(w)).round().long(), scale(w)), "but int64; one byte each"),
         (lambda w: ((w / scale(w)).trunc(), scale(w)), "not rounded"),
         (lambda w: ((w / scale(w)).to(torch.int8), scale(w)), "not rounded"),
         (lambda w: ((w / scale(w, 128)).round(), scale(w, 128)), "not over 128"),

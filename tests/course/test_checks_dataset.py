@@ -186,6 +186,7 @@ def changed(image=lambda x: x, mask=lambda y: y):
     ("answer", "named"),
     [
         (changed(image=lambda x: x * 255), "divide by 255"),
+        (changed(image=lambda x: x * 255 / 256), "0.9961 of the right ones; divide by 255"),
         (changed(image=lambda x: x.permute(1, 2, 0)), "channels come first"),
         (changed(image=lambda x: x.double()), "float64; networks take float32"),
         (changed(image=lambda x: x.flip(2)), "mirrored"),
@@ -376,6 +377,11 @@ def batch_by_torchvision(images, masks, mean, std):
 
 
 def batch_in_place(images, masks, mean, std):
+    images, masks = images.clone(), masks.clone()
+    return spoiled_batch(images, masks, mean, std)
+
+
+def spoiled_batch(images, masks, mean, std):
     chosen = torch.randperm(len(images))[: torch.distributions.Binomial(len(images), 0.5).sample().int()]
     images[chosen], masks[chosen] = images[chosen].flip(3), masks[chosen].flip(2)
     return ((images.double() - 255 * shape(mean)) / (255 * shape(std))).float(), masks
@@ -430,6 +436,7 @@ def rarely(images, masks, mean, std):
         (lambda x, y, m, s: (((x / 255 - shape(m)) / shape(s)).flip(-1), y.flip(-1)), "every image is mirrored"),
         (lambda x, y, m, s: (((x / 255 - shape(m)) / shape(s)).flip(-2), y.flip(-2)), "left to right"),
         (fixed_draw, "every call mirrors the same"),
+        (spoiled_batch, "the batch that came in was changed"),
         (rarely, "one half shall be"),
         (lambda x, y, m, s: batch_where(x, y, m, s)[0], "return the images and the masks"),
         (lambda x, y, m, s: (x[0], y), "the images come back as"),

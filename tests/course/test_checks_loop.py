@@ -522,6 +522,13 @@ class Stubborn(Keeper):
         self.best = math.inf if self.path.exists() else self.best
 
 
+class Trusting(Keeper):
+    def load(self, model):
+        if self.path.exists():
+            model.load_state_dict(torch.load(self.path, weights_only=False))
+        return self.path.exists()
+
+
 class NewObject(Keeper):
     def load(self, model):
         if self.path.exists():
@@ -546,6 +553,7 @@ def test_right_keepers_pass():
         (NewObject, "that it came with"),
         (type("Forgetful", (Keeper,), {"knows": False}), "does not know the best score"),
         (Stubborn, "not kept by a new keeper"),
+        (Trusting, "code in the file is run"),
     ],
 )
 def test_wrong_keepers_are_named(answer, advice):

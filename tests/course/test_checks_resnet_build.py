@@ -103,6 +103,7 @@ def test_basic_block_accepts(answer, capsys):
         (block(bias=True), "has no bias"),
         (block(always=True), "downsample is None there"),
         (block(short=False), "it needs downsample"),
+        (lambda i, o, s: Block(i, o, s, short=i != o), "with 6, 6, 2: the shortcut has no weights"),
         (NoNames, "bn1.bias is missing; body"),
         (block(e=torch.tanh), "names and shapes are right"),
         (models.BasicBlock, "library's own"),

@@ -53,6 +53,7 @@ def test_steps_and_rate():
         checks.steps_and_rate(right)
     for wrong, advice in (
         ((5974, 0.003414), "last, smaller batch"),
+        ((6031, 0.003414), "round up"),
         ((6003, 0.003414), "whole number of steps"),
         ((104, 0.003414), "one epoch"),
         ((192096, 0.003414), "images"),

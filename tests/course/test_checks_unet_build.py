@@ -151,6 +151,12 @@ def repeated(skip, x):
     return F.pad(x, (0, skip.shape[-1] - x.shape[-1], 0, skip.shape[-2] - x.shape[-2]), mode="replicate")
 
 
+def turned(skip, x):
+    """Height and width exchanged."""
+    height, width = (skip.shape[i] - x.shape[i] for i in (-2, -1))
+    return torch.cat([skip, F.pad(x, (0, height, 0, width), mode="replicate")], 1)
+
+
 class UpBlock(nn.Module):
     def __init__(self, i, skip, join=lambda skip, x: torch.cat([skip, repeated(skip, x)], 1), up=None, joined=None):
         super().__init__()
@@ -189,6 +195,7 @@ def test_up_block_accepts(answer, capsys):
         ),
         (up(join=lambda s, x: torch.cat([s, F.interpolate(x, s.shape[-2:], mode="bilinear")], 1)), "stretched"),
         (up(join=lambda skip, x: torch.cat([skip, x], 1)), "for 1x12x3x4 and 1x5x7x9: the function failed"),
+        (up(join=turned), "for 1x12x3x4 and 1x5x7x8: the function failed"),
         (up(join=lambda skip, x: skip + repeated(skip, x), joined=5), "number 2 does not fit: convolution of 5 to 5"),
         (up(up=nn.ConvTranspose2d(12, 5, 4, 2, 1)), "number 1 does not fit: up-convolution"),
         (up(up=nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(12, 5, 1))), "number 1 does not fit"),
