@@ -122,10 +122,10 @@ def _judge_keeper(arrays: Collected, seed: int) -> None:
     expect(answers[1] == "True", f"{what}.offer: a better score was not kept")
     expect(answers[2] == "False", f"{what}.offer: a score below the best was kept; is self.best set?")
     expect(answers[3] == "False", f"{what}.offer: a score equal to the best was kept; the earlier one stays")
-    runs = "code in the file is run when it is read; use torch.load(path, weights_only=True)"
-    expect(not arrays["runs"], f"{what}: {runs}")
     pickled = "the file holds a pickled object, which runs code when it is read; save model.state_dict()"
     expect(bool(arrays["plain"]), f"{what}.offer: {pickled}")
+    runs = "code in the file is run when it is read; use torch.load(path, weights_only=True)"
+    expect(not arrays["runs"], f"{what}: {runs}")
     missing = "where nothing was kept, return False and leave the network as it is"
     expect(bool(arrays["nothing"]), f"{what}.load: {missing}")
     mistakes = {
