@@ -196,7 +196,7 @@ def main() -> None:
                 print(*row.values(), flush=True)
                 rows.append(row | machine(torch.device("cpu")))
     if not arguments.chapters:
-        write_text(checkout() / "records" / "mutants.csv", pd.DataFrame(rows).to_csv(index=False))
+        write_text(checkout() / "records" / "mutants.csv", pd.DataFrame(rows).to_csv(index=False), replace=True)
 
 
 if __name__ == "__main__":
