@@ -206,7 +206,8 @@ def copy_in_order(source: nn.Module, module: nn.Module, what: str) -> None:
         index = next((i for i, place in enumerate(free) if place.shape == value.shape), None)
         expect(
             index is not None,
-            f"{what}: no weight of shape {[*value.shape]} is left for {name!r}; are all layers there?",
+            f"{what}: no weight of shape {[*value.shape]} is there, {name} in the lab; are all layers there, "
+            "with the right channels and kernels, and none in a plain list, which hides it (nn.ModuleList)?",
         )
         free.pop(index).data.copy_(value)
     shapes = [[*place.shape] for place in free]
@@ -220,7 +221,7 @@ def _collect_module(student: Callable, seed: int) -> Collected:
         copy_in_order(gate, module, what)
         out = call(module, x, g, what=what)
         expect(isinstance(out, Tensor) and out.requires_grad, f"{what}: the map must carry a gradient; found none")
-        out.sum().backward()
+        call(out.sum().backward, what=what)
         found[f"{number} silent"] = np.array([n for n, p in module.named_parameters() if p.grad is None], dtype=str)
         found[str(number)] = as_array(out, what)
     return found

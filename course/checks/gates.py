@@ -1,6 +1,8 @@
 """Checks of notebook 06 on whole networks: the gated UNet, the printed gate repaired, maps replaced."""
 
 from collections.abc import Callable
+from functools import cache
+from itertools import count
 
 import numpy as np
 import torch
@@ -8,19 +10,42 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course.checks.attention import copy_in_order, made
+from course.checks.builds import with_weights
 from course.checks.verdict import Check, Collected, as_array, call, expect, name_mistake
-from labkit.models import AttentionUNet
+from labkit.models import AttentionUNet, build_model
 
 WIDTH, SIDE = 4, 32
 
 
+def _drawn(seed: int) -> tuple[AttentionUNet, Tensor]:
+    """A network and images; all gates have one bias, so that they may be made in any order."""
+    network = with_weights(lambda: build_model("attention_unet", initialization="he", width=WIDTH), seed)
+    for gate in network.gates:
+        gate.score.bias.data.fill_(0.2)
+    return network, torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def _every_gate_matters(network: AttentionUNet, x: Tensor) -> bool:
+    """Whether opening a map, or one without its signal, moves the logits, whichever gate it is."""
+    right = _logits(network, x, lambda _, weights: weights)
+    for number, gate in enumerate(network.gates):
+        opened = _logits(network, x, lambda i, weights, n=number: torch.ones_like(weights) if i == n else weights)
+        handle = gate.of_gating.register_forward_pre_hook(lambda conv, inputs: (0 * inputs[0],))
+        deaf = _logits(network, x, lambda _, weights: weights)
+        handle.remove()
+        if min(np.abs(opened - right).max(), np.abs(deaf - right).max()) < 0.02:
+            return False
+    return True
+
+
+@cache
+def _telling(seed: int) -> int:
+    return next(number for number in count(1000 * seed) if _every_gate_matters(*_drawn(number)))
+
+
 def _network(seed: int) -> tuple[AttentionUNet, Tensor]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = AttentionUNet(width=WIDTH).eval()
-        for gate in network.gates:
-            gate.score.weight.data *= 6
-        return network, torch.randn(2, 3, SIDE, SIDE)
+    return _drawn(_telling(seed))
 
 
 def _logits(network: AttentionUNet, x: Tensor, change: Callable[[int, Tensor], Tensor]) -> np.ndarray:
@@ -41,7 +66,7 @@ def _collect_gated_unet(student: Callable, seed: int) -> Collected:
     copy_in_order(network, module, what)
     out = call(module.eval(), x, what=what)
     expect(isinstance(out, Tensor) and out.requires_grad, f"{what}: logits with a gradient are expected")
-    out.sum().backward()
+    call(out.sum().backward, what=what)
     silent = [name for name, parameter in module.named_parameters() if parameter.grad is None]
     return {"logits": as_array(out, what), "silent": np.array(silent, dtype=str)}
 
@@ -49,7 +74,7 @@ def _collect_gated_unet(student: Callable, seed: int) -> Collected:
 def _judge_gated_unet(arrays: Collected, seed: int) -> None:
     what, (network, x) = "gated_unet", _network(seed)
     silent = arrays["silent"].tolist()
-    expect(not silent, f"{what}: no gradient reaches {', '.join(silent[:3])}; is each gate called?")
+    expect(not silent, f"{what}: no gradient reaches {', '.join(silent[:3])}; is every part called?")
     right = _logits(network, x, lambda _, weights: weights)
     mistakes = {
         "the skips are joined as they are; multiply each by its gate's map": _logits(network, x, _opened),
@@ -57,6 +82,8 @@ def _judge_gated_unet(arrays: Collected, seed: int) -> None:
             network, x, lambda index, weights: torch.ones_like(weights) if index == 3 else weights
         ),
         "the skips are multiplied by 1 minus the map": _logits(network, x, lambda _, weights: 1 - weights),
+        "the weighted skip is added to the skip; the gate only multiplies": _logits(network, x, lambda _, w: 1 + w),
+        "the network ends with logits; the sigmoid is part of the loss": 1 / (1 + np.exp(-right)),
     }
     advice = "other logits come out; is the signal of each gate what the decoder has before it is brought up?"
     name_mistake(what, arrays["logits"], right, mistakes, advice, tolerance=1e-4)
@@ -122,7 +149,7 @@ def _collect_repaired(student: Callable, seed: int) -> Collected:
     found["most"] = torch.stack([part for part in gated if part.shape == k.shape]).abs().amax(0).numpy()
     out = call(gate, g, k, what=what)
     if out.requires_grad:
-        out.sum().backward()
+        call(out.sum().backward, what=what)
     found["silent"] = np.array([name for name, p in gate.named_parameters() if p.grad is None], dtype=str)
     return found
 

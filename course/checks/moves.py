@@ -94,10 +94,7 @@ def _collect_batches(student: Callable, seed: int) -> Collected:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for _ in range(BATCHES):
-            given = images.clone(), masks.clone(), MEAN.clone(), STD.clone()
-            result = call(student, *given, what=what)
-            stayed = torch.equal(given[0], images) and torch.equal(given[1], masks)
-            expect(stayed, f"{what}: the batch that came in was changed; write into a copy (clone)")
+            result = call(student, images.clone(), masks.clone(), MEAN.clone(), STD.clone(), what=what)
             expect(
                 isinstance(result, tuple | list) and len(result) == 2,
                 f"{what}: return the images and the masks; found {type(result).__name__}",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
@@ -122,10 +123,11 @@ def as_array(answer: Any, what: str) -> np.ndarray:
     """An answer as a NumPy array, whether it came as tensor, array, list or number."""
     expect(answer is not None, f"{what}: nothing came back; does the function end in `return ...`?")
     expect(answer is not ..., f"{what}: replace the `...` by your answer")
-    if isinstance(answer, torch.Tensor):
-        answer = answer.detach().cpu().float().numpy() if answer.is_floating_point() else answer.detach().cpu().numpy()
+    if isinstance(answer, Tensor):
+        half = answer.dtype in (torch.bfloat16, torch.float16)
+        answer = (answer.detach().float() if half else answer.detach()).cpu().numpy()
     if isinstance(answer, list | tuple):
-        answer = [part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part for part in answer]
+        answer = [part.detach().cpu().numpy() if isinstance(part, Tensor) else part for part in answer]
     try:
         return np.asarray(answer)
     except ValueError:  # rows of unequal length
@@ -139,11 +141,29 @@ def call(function: Callable[..., Any], *arguments: Any, what: str) -> Any:
         WrongAnswer: it is not a function, or it failed.
     """
     expect(callable(function), f"{what}: a function is expected, found {type(function).__name__}")
+    before = [(part, _copied(part)) for part in arguments if isinstance(part, Tensor | np.ndarray | list)]
     try:
-        return function(*arguments)
+        given = function(*arguments)
     except NotImplementedError:
         raise WrongAnswer(f"{what}: not written yet") from None
     except WrongAnswer:  # a check watches what the function does
         raise
     except Exception as error:
         raise WrongAnswer(f"{what}: the function failed with {type(error).__name__}: {error}") from error
+    stayed = all(_equal(now, then) for now, then in before)
+    expect(stayed, f"{what}: what came in was changed in place, and belongs to the caller; work on a copy")
+    return given
+
+
+def _copied(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_copied(one) for one in part]
+    return part.detach().clone() if isinstance(part, Tensor) else part.copy() if isinstance(part, np.ndarray) else part
+
+
+def _equal(now: Any, then: Any) -> bool:
+    if isinstance(then, list):
+        return len(now) == len(then) and all(map(_equal, now, then))
+    if isinstance(then, Tensor):
+        return now.shape == then.shape and bool(torch.equal(torch.nan_to_num(now.detach()), torch.nan_to_num(then)))
+    return np.array_equal(now, then) if isinstance(then, np.ndarray) else now is then or now == then

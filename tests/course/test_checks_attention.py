@@ -210,18 +210,31 @@ def test_wrong_modules_are_named(answer, advice):
 
 
 class Gated(UNet):
-    """The network as a student may write it; `weight` says what becomes of a skip."""
+    """The network as a student may write it; `weight` says what becomes of a skip, `signal` what a gate listens to."""
 
-    def __init__(self, width, weight=lambda skip, weights, index: skip * weights):
+    def __init__(self, width, weight=lambda skip, weights, index: skip * weights, signal=lambda x, index: x):
         super().__init__(width=width)
         self.gates = nn.ModuleList(AttentionGate(scale * width, 2 * scale * width) for scale in (8, 4, 2, 1))
-        self.weight = weight
+        self.weight, self.signal = weight, signal
 
     def forward(self, x):
         skips, x = self.encode(x)
         for index, (one, up, stage) in enumerate(zip(self.gates, self.ups, self.decoder, strict=True)):
             skip = skips.pop()
-            x = stage(join(self.weight(skip, one(skip, x), index), up(x)))
+            x = stage(join(self.weight(skip, one(skip, self.signal(x, index)), index), up(x)))
+        return self.head(x)
+
+
+class FinestFirst(Gated):
+    def __init__(self, width):
+        super().__init__(width)
+        self.gates = nn.ModuleList(self.gates[::-1])
+
+    def forward(self, x):
+        skips, x = self.encode(x)
+        for one, up, stage in zip(reversed(self.gates), self.ups, self.decoder, strict=True):
+            skip = skips.pop()
+            x = stage(join(skip * one(skip, x), up(x)))
         return self.head(x)
 
 
@@ -230,10 +243,20 @@ def with_weight(weight):
 
 
 @pytest.mark.parametrize(
-    "answer", [Gated, lambda width: AttentionUNet(width=width), lambda width: AttentionUNet(1, 3, width)]
+    "answer", [Gated, FinestFirst, lambda width: AttentionUNet(width=width), lambda width: AttentionUNet(1, 3, width)]
 )
 def test_right_networks_pass(answer):
-    checks.gated_unet(answer)
+    for seed in (0, 2, 7):
+        checks.gated_unet(answer, seed)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_no_gate_can_be_left_out_or_made_deaf(index):
+    for seed in (0, 2, 7):
+        deaf = lambda width: Gated(width, signal=lambda x, i: 0 * x if i == index else x)  # noqa: E731
+        refuse(checks.gated_unet, deaf, "other logits", seed)
+        left_out = with_weight(lambda skip, weights, i: skip + 0 * weights if i == index else skip * weights)
+        refuse(checks.gated_unet, left_out, "other logits|finest skip", seed)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +267,8 @@ def test_right_networks_pass(answer):
         (with_weight(lambda skip, weights, index: skip * (weights if index < 3 else 1 + 0 * weights)), "finest skip"),
         (with_weight(lambda skip, weights, _: skip * (1 - weights)), "1 minus the map"),
         (with_weight(lambda skip, weights, _: skip * weights**2), "other logits"),
+        (with_weight(lambda skip, weights, _: skip + skip * weights), "added to the skip"),
+        (with_weight(lambda skip, weights, _: skip.mul_(weights)), "failed with RuntimeError: one of the variables"),
         (lambda width: UNet(width=width), "no weight of shape"),
     ],
 )

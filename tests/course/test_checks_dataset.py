@@ -436,7 +436,7 @@ def rarely(images, masks, mean, std):
         (lambda x, y, m, s: (((x / 255 - shape(m)) / shape(s)).flip(-1), y.flip(-1)), "every image is mirrored"),
         (lambda x, y, m, s: (((x / 255 - shape(m)) / shape(s)).flip(-2), y.flip(-2)), "left to right"),
         (fixed_draw, "every call mirrors the same"),
-        (spoiled_batch, "the batch that came in was changed"),
+        (spoiled_batch, "changed in place"),
         (rarely, "one half shall be"),
         (lambda x, y, m, s: batch_where(x, y, m, s)[0], "return the images and the masks"),
         (lambda x, y, m, s: (x[0], y), "the images come back as"),
