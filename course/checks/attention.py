@@ -26,7 +26,7 @@ def _judge_hand_weights(arrays: Collected, seed: int) -> None:
         "the order is edge alone, pet alone, both": _sigmoid(7, -3, -3),
     }
     otherwise = "put the sum of the two votes, 1 or 2, into the formula of psi, then take the sigmoid"
-    name_mistake("hand_weights", arrays["weights"], _sigmoid(-3, -3, 7), mistakes, otherwise, tolerance=0.02)
+    name_mistake("hand_weights", arrays["weights"], _sigmoid(-3, -3, 7), mistakes, otherwise, tolerance=0.006)
 
 
 hand_weights = Check(

@@ -6,6 +6,7 @@ among layers of one kind, so that of two branches either may come first.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ def build_check(
         }
         if sorted(map(_described, layers)) == sorted(map(_described, wanted)):
             for mine, other in zip(layers, _matched(_kinds(layers), wanted), strict=True):
-                mine.eval().load_state_dict(other.state_dict())
+                _load(mine, other, what)
             arrays |= output_values(lambda *x: call(net, *x, what=f"{what} for {sizes_of(x)}"), inputs, what)
             arrays["gradients"] = _gradients(net, layers, inputs[0], what)
         return arrays
@@ -87,6 +88,21 @@ def build_check(
         expect(same, f"{what}: {dead}")
 
     return Check(what, remark, collect, judge)
+
+
+def together(*checks: Check) -> Check:
+    """One exercise out of checks that ask for the same with other arguments."""
+
+    def collect(student: Any, seed: int) -> Collected:
+        parts = [check.collect(student, seed) for check in checks]
+        return {f"{number} {key}": value for number, part in enumerate(parts) for key, value in part.items()}
+
+    def judge(arrays: Collected, seed: int) -> None:
+        for number, check in enumerate(checks):
+            own = {key.partition(" ")[2]: value for key, value in arrays.items() if key.startswith(f"{number} ")}
+            check.judge(own, seed)
+
+    return Check(checks[0].exercise, checks[0].remark, collect, judge)
 
 
 def drawn_inputs(shapes: list[tuple], seed: int) -> list[Inputs]:
@@ -131,6 +147,12 @@ def _kinds(layers: list[nn.Module]) -> list[str]:
         kinds.append(_described(layer) + before * norm)
         before = before if norm else f" after a {kinds[-1]}"
     return kinds
+
+
+def _load(mine: nn.Module, other: nn.Module, what: str) -> None:
+    plain = mine.state_dict().keys() == other.state_dict().keys()
+    expect(plain, f"{what}: a {_described(other)} has other numbers of its own than a plain one; leave its options out")
+    mine.eval().load_state_dict(other.state_dict())
 
 
 def _matched(kinds: list[str], layers: list[nn.Module]) -> list[nn.Module]:

@@ -1,6 +1,7 @@
 """Checks of the exercises in notebook 08."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,7 +68,9 @@ def _judge_claim(arrays: Collected, seed: int) -> None:
         expect(one.first != one.second, f"{what}: {one.first} is compared with itself")
         ahead = claim.arms[one.first].changes.get("training.schedule") == "cosine"
         expect(ahead == (one.expected == "higher"), f"{what}: this comparison says that the constant rate is better")
-    same = claim.supported.strip().lower() == claim.refuted.strip().lower()
+    said = [re.findall(r"\w+", text.lower()) for text in (claim.supported, claim.refuted)]
+    expect(min(map(len, said)) > 2, f"{what}: `supported` and `refuted` are sentences: what would be measured?")
+    same = said[0] == said[1]
     expect(not same, f"{what}: `supported` and `refuted` say the same; what would show that the claim is wrong?")
 
 
@@ -133,6 +136,7 @@ def _judge_error(arrays: Collected, seed: int) -> None:
         "both arms were given 5 seeds, and one has 3 here": images + variance * 2 / 5,
         "the two errors were added; their squares are to be": (np.sqrt(images) + np.sqrt(seeds)) ** 2,
     }
+    mistakes["a variance from a sample divides by one less: ddof=1"] = images * 39 / 40 + seeds
     roots = {"that is the variance; its square root is asked for": images + seeds}
     roots |= {advice: np.sqrt(value) for advice, value in mistakes.items()}
     otherwise = "not right, and none of the usual mistakes; compute the two parts one by one"
@@ -151,9 +155,10 @@ standard_error = Check(
 # --- Holm
 
 FAMILIES = (
+    ([0.02, 0.001, 0.3], "that is Bonferroni's correction if 0.02 is left open: after one decision two tests are left"),
     ([0.03, 0.01], "the smallest p-value is held against alpha / m, the next one against alpha / (m - 1)"),
     ([0.3, 0.03], "0.03 is not below 0.05 / 2: with two tests the smallest p-value must be below that"),
-    ([0.02, 0.001, 0.3], "that is Bonferroni's correction if 0.02 is left open: after one decision two tests are left"),
+    ([0.01, 0.01, 0.2], "two tests with one p-value are decided alike; do not look a test up by its value"),
     ([0.001, 0.03, 0.04, 0.045], "stop at the first that fails: 0.045 is below 0.05 / 1, but 0.03 failed before"),
     ([0.5], "one test is held against alpha itself"),
     ([], "without tests there is nothing to decide"),
@@ -162,8 +167,8 @@ FAMILIES = (
 
 def _families(seed: int) -> list[tuple[list[float], float]]:
     rng = np.random.default_rng([10, seed])
-    drawn = [(np.round(rng.beta(0.3, 3, rng.integers(2, 7)), 4).tolist(), 0.05) for _ in range(8)]
-    return [(p_values, 0.05) for p_values, _ in FAMILIES] + [([0.03, 0.01], 0.02)] + drawn
+    drawn = [((np.round(rng.beta(0.3, 3, rng.integers(2, 7)), 4) + 3e-5).tolist(), 0.05) for _ in range(8)]  # no ties
+    return [(p_values, 0.05) for p_values, _ in FAMILIES] + [([0.03, 0.01], 0.015)] + drawn
 
 
 def _collect_holm(student: Callable, seed: int) -> Collected:
@@ -181,7 +186,8 @@ def _judge_holm(arrays: Collected, seed: int) -> None:
         found, right = arrays[str(number)].tolist(), [decided for _, decided in holm_levels(p_values, alpha)]
         expect(len(found) == len(p_values), f"{what}: {len(p_values)} p-values went in, {len(found)} answers came out")
         advice = FAMILIES[number][1] if number < len(FAMILIES) else "take the p-values one by one, the smallest first"
-        advice = "`alpha` is not used" if alpha != 0.05 else f"wrong for {p_values}: {advice}"
+        unused = alpha != 0.05 and found == [decided for _, decided in holm_levels(p_values, 0.05)]
+        advice = "`alpha` is not used" if unused else f"wrong for {p_values} and {alpha}: {advice}"
         expect(found == right, f"{what}: {advice}")
 
 
@@ -191,9 +197,17 @@ holm = Check("holm", "one false decision in twenty families, not in twenty tests
 
 
 def _collect_gain(student: Callable, seed: int) -> Collected:
-    rng, what = np.random.default_rng([11, seed]), "lucky_gain"
-    cases = {"five": (2.0, 5), "one": (1.0, 1)}
-    return {name: numbers(call(student, *case, 40_000, rng, what=what), what, ()) for name, case in cases.items()}
+    what, found = "lucky_gain", {}
+    for name, case in (("five", (2.0, 5, 40_000)), ("one", (1.0, 1, 40_000)), ("few", FEW)):
+        rng = np.random.default_rng([11, seed])
+        found[name] = numbers(call(student, *case, rng, what=what), what, ())
+        used = rng.bit_generator.state != np.random.default_rng([11, seed]).bit_generator.state
+        found[f"{name} used"] = np.array(used)
+    return found
+
+
+FEW = (1.5, 4, 3)
+"""So few studies that what was computed can be told from the very numbers that were drawn."""
 
 
 def _judge_gain(arrays: Collected, seed: int) -> None:
@@ -207,6 +221,21 @@ def _judge_gain(arrays: Collected, seed: int) -> None:
     otherwise = "wrong for sd = 2 and 5 runs; take the best of each study's first arm, then the mean over studies"
     name_mistake(what, arrays["five"], 2 * best, mistakes, otherwise, tolerance=0.12)
     expect(abs(arrays["one"]) < 0.06, f"{what}: with one run there is nothing to choose, and nothing to gain")
+    sd, runs, studies = FEW
+    first, second = np.random.default_rng([11, seed]).normal(0, sd, (2, studies, runs))
+    few = {
+        "the best run and the mean are of one arm; the second has runs of its own": (
+            first.max(1) - first.mean(1)
+        ).mean(),
+        "a single run of the second arm was taken; take its mean": (first.max(1) - second[:, 0]).mean(),
+        "that is the second arm's median; take its mean": (first.max(1) - np.median(second, 1)).mean(),
+        "the best run and the mean are of one arm; draw the second one, too": first.max(1).mean() - first.mean(),
+    }
+    expect(
+        arrays["few used"], f"{what}: nothing was drawn from `rng`; use rng.normal, so that a seed repeats the study"
+    )
+    for advice, wrong in few.items():
+        expect(not np.isclose(arrays["few"], wrong), f"{what}: {advice}")
 
 
 lucky_gain = Check("lucky_gain", "the best of several seeds is not a result", _collect_gain, _judge_gain)

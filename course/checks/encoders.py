@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course.checks.builds import build_check
+from course.checks.builds import build_check, together
 from course.checks.verdict import Check, Collected, expect, number_check
 from labkit import models
 
@@ -67,7 +67,7 @@ def _collect_choice(student: tuple[str, dict[str, int]], seed: int) -> Collected
     expect(pair, f"{what}: two things are expected, the classifier's name and a dictionary of taps")
     name, taps = student
     is_table = isinstance(taps, dict) and all(isinstance(number, int) for number in taps.values()) and len(taps) > 0
-    expect(isinstance(name, str) and is_table, f"{what}: write such as ('resnet18', {{'layer1': 64, 'layer2': 128}})")
+    expect(isinstance(name, str) and is_table, f"{what}: write such as ('name', {{'a.layer': 24, 'another': 48}})")
     known = name in list_models(module=torchvision.models)
     expect(known, f"{what}: torchvision has no classifier {name!r}; torchvision.models.list_models() names them")
     expect(name not in WIRED, f"{what}: {name} is wired already; choose another classifier")
@@ -112,8 +112,6 @@ encoder_choice = Check("encoder_choice", "stage 1: one tap a scale, down to 1/32
 
 # --- the UNet on an encoder
 
-RESNET18 = models.ENCODERS["resnet18"]
-
 
 def _changed(
     margin: Callable[[Tensor, int, int], Tensor] = lambda x, right, lower: F.pad(
@@ -133,31 +131,44 @@ def _changed(
     return mistake
 
 
-tap_unet = build_check(
-    "tap_unet",
-    "stage 2: equal to the lab's EncoderUNet, for odd sizes, too",
-    ("resnet18", RESNET18),
-    lambda: models.build_model("encoder_unet", initialization="he", encoder="resnet18"),
-    [((1, 3, 64, 96),), ((1, 3, 45, 70),)],
-    {
-        "the margin is filled with zeros; repeat the last row and column (mode='replicate')": _changed(
-            margin=lambda x, right, lower: F.pad(x, (0, right, 0, lower))
-        ),
-        "the margin lies left and above; put it right and below": _changed(
-            margin=lambda x, right, lower: F.pad(x, (right, 0, lower, 0), mode="replicate"),
-        ),
-        "the margin lies left and above; put it right and below, and cut it off there": _changed(
-            margin=lambda x, right, lower: F.pad(x, (right, 0, lower, 0), mode="replicate"),
-            crop=lambda y, height, width: y[..., y.shape[-2] - height :, y.shape[-1] - width :],
-        ),
-        "the image is stretched to a multiple of 32; give it a margin instead": _changed(
-            margin=lambda x, right, lower: F.interpolate(
-                x, (x.shape[-2] + lower, x.shape[-1] + right), mode="bilinear"
-            ),
-            crop=lambda y, height, width: F.interpolate(y, (height, width), mode="bilinear"),
-        ),
-        "the margin is never cut off: the logits are larger than the image": _changed(crop=lambda y, h, w: y),
-        "the network ends with logits; the sigmoid is part of the loss": _changed(end=torch.sigmoid),
-        "logits may be negative; there is a ReLU after the head": _changed(end=torch.relu),
-    },
+TAP_MISTAKES = {
+    "the margin is filled with zeros; repeat the last row and column (mode='replicate')": _changed(
+        margin=lambda x, right, lower: F.pad(x, (0, right, 0, lower))
+    ),
+    "the margin lies left and above; put it right and below": _changed(
+        margin=lambda x, right, lower: F.pad(x, (right, 0, lower, 0), mode="replicate"),
+    ),
+    "the margin lies left and above; put it right and below, and cut it off there": _changed(
+        margin=lambda x, right, lower: F.pad(x, (right, 0, lower, 0), mode="replicate"),
+        crop=lambda y, height, width: y[..., y.shape[-2] - height :, y.shape[-1] - width :],
+    ),
+    "the image is stretched to a multiple of 32; give it a margin instead": _changed(
+        margin=lambda x, right, lower: F.interpolate(x, (x.shape[-2] + lower, x.shape[-1] + right), mode="bilinear"),
+        crop=lambda y, height, width: F.interpolate(y, (height, width), mode="bilinear"),
+    ),
+    "the margin is never cut off: the logits are larger than the image": _changed(crop=lambda y, h, w: y),
+    "the network ends with logits; the sigmoid is part of the loss": _changed(end=torch.sigmoid),
+    "the margin is there only where height and width both need one; each has its own": _changed(
+        margin=lambda x, right, lower: F.pad(x, (0, right, 0, lower), mode="replicate") if right and lower else x
+    ),
+    "there is no margin: a side that is no multiple of 32 was left as it is": _changed(
+        margin=lambda x, right, lower: x
+    ),
+    "logits may be negative; there is a ReLU after the head": _changed(end=torch.relu),
+}
+tap_unet = together(
+    *(
+        build_check(
+            "tap_unet",
+            "stage 2: equal to the lab's EncoderUNet, for odd sizes, too",
+            (name, models.ENCODERS[name]),
+            lambda name=name: models.build_model("encoder_unet", initialization="he", encoder=name),
+            shapes,
+            TAP_MISTAKES,
+        )
+        for name, shapes in (
+            ("resnet18", [((1, 3, 64, 96),), ((1, 3, 45, 70),), ((1, 3, 64, 70),)]),
+            ("mobilenet_v3_large", [((1, 3, 90, 32),)]),
+        )
+    )
 )

@@ -1,10 +1,13 @@
 """Checks of notebook 09: what a faster part gives, a fair clock, the slow line, what compiling and growing pay."""
 
-import itertools
 import math
+import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from course.checks.verdict import Check, Collected, call, expect, name_mistake, numbers
 
@@ -21,7 +24,7 @@ def _judge_whole_step(arrays: Collected, seed: int) -> None:
         "the convolutions cost nothing any more; they still take half of their time": 1 / 0.28,
     }
     otherwise = "add up the new times of the two parts as shares of the old step, and divide 1 by the sum"
-    name_mistake("whole_step", arrays["ratio"], 1 / (0.28 + 0.36), mistakes, otherwise, tolerance=0.011)
+    name_mistake("whole_step", arrays["ratio"], 1 / (0.28 + 0.36), mistakes, otherwise, tolerance=0.006)
 
 
 whole_step = Check(
@@ -37,6 +40,7 @@ def _judge_growing_share(arrays: Collected, seed: int) -> None:
     sides = (5 * 48 + 6 * 64 + 5 * 96 + 3 * 128) / (19 * 128)
     mistakes = {
         "a convolution's cost grows with the pixels, which is the side squared": sides,
+        "those are percent; the share is between 0 and 1": 100 * pixels,
         "that is what is saved; the share that is left is asked for": 1 - pixels,
         "that is the share of the epochs at full size; the small ones cost something, too": 3 / 19,
     }
@@ -53,113 +57,120 @@ growing_share = Check(
 
 # --- a fair clock
 
-ROUNDS = 5
+CLOCKS = (("ab", 5), ("abc", 4))
+"""Names of the ways and rounds: an even number of rounds has two middle ones."""
 
 
 class _Machine:
-    """A clock and two ways that move it: the first call is slow, one call is disturbed, and the machine slows down."""
+    """A clock and ways that move it: the first call is slow, one call is disturbed, and the machine slows down."""
 
-    def __init__(self, seed: int):
+    def __init__(self, names: str, seed: int):
         draw = np.random.default_rng(seed)
-        self.now, self.order = 100.0, ""
-        self.base = dict(zip("ab", draw.uniform(0.05, 0.2, 2), strict=True))
-        self.wobble = draw.uniform(0.9, 1.1, (2, 40))
+        self.now, self.order, self.taken = 100.0, "", {name: [] for name in names}
+        self.base = dict(zip(names, draw.uniform(0.05, 0.2, len(names)), strict=True))
+        self.wobble = draw.uniform(0.9, 1.1, 200)
 
     def clock(self) -> float:
         return self.now
 
     def way(self, name: str) -> Callable[[], None]:
         def run() -> None:
-            call, calls = self.order.count(name), len(self.order)
+            call, calls = len(self.taken[name]), len(self.order)
             self.order += name
-            seconds = self.base[name] * self.wobble["ab".index(name), min(call, 39)] * (1 + 0.05 * calls)
-            self.now += seconds * (8 if call == 0 else 5 if call == 2 else 1)
+            seconds = self.base[name] * self.wobble[calls % 200] * (1 + 0.05 * calls)
+            self.taken[name].append(seconds * (8 if call == 0 else 5 if call == 2 else 1))
+            self.now += self.taken[name][-1]
 
         return run
 
-    def ways(self) -> dict[str, Callable[[], None]]:
-        return {name: self.way(name) for name in "ab"}
-
-
-def _measured(
-    seed: int, warm: bool = True, turns: bool = True, value: Callable = np.median, kept: bool = False
-) -> np.ndarray:
-    """Seconds of both ways, measured so; `kept`: the round that warms up counts, too."""
-    machine = _Machine(seed)
-    ways, times = machine.ways(), {"a": [], "b": []}
-    calls = list(itertools.product(range(ROUNDS + warm), "ab"))
-    for turn, name in calls if turns else sorted(calls, key=lambda one: one[1]):
-        began = machine.clock()
-        ways[name]()
-        if turn >= warm or kept:
-            times[name].append(machine.clock() - began)
-    return np.array([value(times[name]) for name in "ab"])
-
 
 def _collect_clock(student: Callable, seed: int) -> Collected:
-    what, machine = "median_seconds", _Machine(seed)
-    given = call(student, machine.ways(), ROUNDS, machine.clock, what=what)
-    expect(isinstance(given, dict), f"{what}: a dictionary of seconds is expected, found {type(given).__name__}")
-    expect(given.keys() == {"a", "b"}, f"{what}: one entry for each way is expected, found {sorted(map(str, given))}")
-    return {"order": np.array(machine.order), "seconds": numbers([given["a"], given["b"]], what, (2,))}
+    what, found = "median_seconds", {}
+    for names, rounds in CLOCKS:
+        machine = _Machine(names, seed)
+        given = call(student, {name: machine.way(name) for name in names}, rounds, machine.clock, what=what)
+        expect(isinstance(given, dict), f"{what}: a dictionary of seconds is expected, found {type(given).__name__}")
+        one_each = f"{what}: one entry for each way is expected, found {sorted(map(str, given))}"
+        expect(given.keys() == {*names}, one_each)
+        found[f"{names} order"] = np.array(machine.order)
+        found[f"{names} seconds"] = numbers([given[name] for name in names], what, (len(names),))
+        found |= {f"{names} {name}": np.array(machine.taken[name]) for name in names}
+    return found
 
 
 def _judge_clock(arrays: Collected, seed: int) -> None:
-    what, order, seconds = "median_seconds", str(arrays["order"]), arrays["seconds"]
-    advice = "let the ways take turns, since a machine grows slower and faster: a, b, a, b, not first all of a"
-    cold = "call every way once before the rounds that count, since the first call is slow"
-    expect(len(order) != 2 * ROUNDS, f"{what}: {cold}")
-    unfair = [_measured(seed, warm, turns=False) for warm in (True, False)]
-    turns = "aa" not in order[: 2 * ROUNDS] and not any(np.allclose(seconds, wrong) for wrong in unfair)
-    expect(turns, f"{what}: {advice}")
-    mistakes = {
-        "the round that warms up counts, too; leave it out": _measured(seed, kept=True),
-        "that is the mean, which one disturbed call moves; take the median": _measured(seed, value=np.mean),
-        "that is the least; a single lucky call is not typical, take the median": _measured(seed, value=np.min),
-        "that is the sum of the rounds": _measured(seed, value=np.sum),
-    }
-    otherwise = f"call every way once to warm up, then {ROUNDS} times in turns, and take each way's median"
-    name_mistake(what, seconds, _measured(seed), mistakes, otherwise, tolerance=1e-6)
+    what = "median_seconds"
+    for names, rounds in CLOCKS:
+        order, taken = str(arrays[f"{names} order"]), [arrays[f"{names} {name}"] for name in names]
+        calls = f"each way is called once to warm up and {rounds} times after it; here it was {len(taken[0])} times"
+        expect({len(one) for one in taken} == {rounds + 1}, f"{what}: {calls}")
+        blocks = [order[i : i + len(names)] for i in range(0, len(order), len(names))]
+        turns = all({*block} == {*names} for block in blocks)
+        advice = "let the ways take turns, since a machine grows slower and faster: a, b, a, b, not first all of a"
+        expect(turns, f"{what}: {advice}")
+        rows = np.array(taken)
+        mistakes = {
+            "that is the mean, which one disturbed call moves; take the median": rows[:, 1:].mean(1),
+            "that is the least; a single lucky call is not typical, take the median": rows[:, 1:].min(1),
+            "that is the sum of the rounds": rows[:, 1:].sum(1),
+            "of an even number of rounds the median is the mean of the two in the middle": np.sort(rows[:, 1:])[
+                :, rounds // 2
+            ],
+            "of an even number of rounds the median is the mean of both in the middle": np.sort(rows[:, 1:])[
+                :, (rounds - 1) // 2
+            ],
+            "the round that warms up counts, too; leave it out": np.median(rows, 1),
+            "those are milliseconds": 1000 * np.median(rows[:, 1:], 1),
+        }
+        otherwise = "start the clock right before each call, stop it right after, and take each way's median"
+        right = np.median(rows[:, 1:], 1)
+        name_mistake(what, arrays[f"{names} seconds"], right, mistakes, otherwise, tolerance=1e-6)
 
 
 median_seconds = Check("median_seconds", "warm, in turns, and the median", _collect_clock, _judge_clock)
 
 # --- the slow line
 
-
-class _Rows:
-    """Stands for a large array in a file: knows how many of its rows were read."""
-
-    def __init__(self, values: np.ndarray):
-        self.values, self.read = values, 0
-        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, index: object) -> np.ndarray:
-        found = self.values[np.asarray(index) if isinstance(index, list) else index]
-        self.read += found[..., 0, 0, 0].size
-        return found
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        self.read += len(self.values)
-        return np.array(self.values, dtype=dtype)
+ROWS, BATCH = 4000, 4
 
 
-ROWS, BATCH = 64, 4
+class _Largest(TorchFunctionMode):
+    """While it is entered: bytes of the largest tensor that torch makes, views of an array left out."""
+
+    def __init__(self, array: np.ndarray):
+        super().__init__()
+        self.bytes, self.start, self.size = 0, array.ctypes.data, array.nbytes
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """Called by torch in place of any of its functions."""
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and not 0 <= made.data_ptr() - self.start < self.size:
+            self.bytes = max(self.bytes, made.numel() * made.element_size())
+        return made
 
 
 def _images(seed: int) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(seed)
-    return draw.integers(0, 256, (ROWS, 5, 6, 3), dtype=np.uint8), draw.permutation(ROWS)[:BATCH]
+    return draw.integers(0, 256, (ROWS, 10, 12, 3), dtype=np.uint8), draw.permutation(ROWS)[:BATCH]
 
 
 def _collect_rows(student: Callable, seed: int) -> Collected:
     what, (values, indices) = "read_batch", _images(seed)
-    rows = _Rows(values)
-    given = call(student, rows, indices, what=what)
-    return {"batch": numbers(given, what, (BATCH, 3, 5, 6)), "read": np.array(rows.read)}
+
+    def read(images: np.ndarray, indices: np.ndarray) -> Any:
+        tracemalloc.start()  # NumPy tells it what it takes, torch does not
+        try:
+            with _Largest(images) as largest:
+                given = student(images, indices)
+            taken.append(max(largest.bytes, tracemalloc.get_traced_memory()[1]))
+        finally:
+            tracemalloc.stop()
+        return given
+
+    taken: list[int] = []
+    expect(callable(student), f"{what}: a function is expected, found {type(student).__name__}")
+    given = call(read, values, indices, what=what)
+    return {"batch": numbers(given, what, (BATCH, 3, 10, 12)), "images": np.array(taken[0] / values[0].nbytes)}
 
 
 def _judge_rows(arrays: Collected, seed: int) -> None:
@@ -168,12 +179,12 @@ def _judge_rows(arrays: Collected, seed: int) -> None:
     mistakes = {
         "the pixels are 0 to 255; divide by 255": right * 255,
         "the images are not those of the indices": values[:BATCH].transpose(0, 3, 1, 2) / 255,
-        "all images, not only those of the batch, decide the scale": right * 255 / values.max(),
+        "height and width are exchanged": values[indices].transpose(0, 3, 2, 1).reshape(right.shape) / 255,
     }
     otherwise = "the batch has other values than before the repair"
     name_mistake(what, arrays["batch"], right, mistakes, otherwise, tolerance=1e-5)
-    many = f"{arrays['read']} images are read for a batch of {BATCH}; choose the rows first, then convert them"
-    expect(arrays["read"] <= BATCH, f"{what}: {many}")
+    many = f"all {ROWS} images are converted or copied for a batch of {BATCH}; choose the rows first"
+    expect(arrays["images"] < ROWS / 2, f"{what}: {many}")
 
 
 read_batch = Check("read_batch", "it reads only what it returns", _collect_rows, _judge_rows)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course.checks.builds import build_check
+from course.checks.builds import build_check, together
+from course.checks.verdict import Check
 from labkit import models
 
 # --- stage 1: the double convolution
@@ -150,6 +151,9 @@ up_block = build_check(
         "x was filled up with zeros; repeat its last row and column": _joined(
             lambda skip, x: torch.cat([skip, _filled(x, skip, "constant")], 1)
         ),
+        "x was stretched to the skip's size by nearest neighbor; repeat its last row and column": _joined(
+            lambda skip, x: torch.cat([skip, F.interpolate(x, skip.shape[-2:], mode="nearest")], 1)
+        ),
         "pooling cuts the odd pixel off at the right and below, so x is short there": _joined(
             lambda skip, x: torch.cat([skip, _filled(x, skip, before=True)], 1)
         ),
@@ -175,17 +179,21 @@ def _network(end: Callable[[Tensor], Tensor], join: Callable = models.join) -> C
     return mistake
 
 
-whole_unet = build_check(
-    "whole_unet",
-    "the whole UNet: layers, shapes, logits, gradients",
-    (2, 3, 4, 3),
-    # with He's weights nothing dies out on the way, so that each mistake shows in the logits
-    lambda: models.build_model("unet", initialization="he", classes=2, width=4, depth=3),
-    [((2, 3, 32, 24),), ((1, 3, 29, 23),)],
-    {
-        "the network ends with logits; the sigmoid is part of the loss": _network(torch.sigmoid),
-        "the network ends with logits; the softmax is part of the loss": _network(lambda y: y.softmax(1)),
-        "logits may be negative; there is a ReLU after the head": _network(torch.relu),
-        "the skip comes first in the concatenation": _network(lambda y: y, _swapped),
-    },
+def _whole(classes: int, channels: int, depth: int, shapes: list[tuple]) -> Check:
+    """With He's weights nothing dies out on the way, so that each mistake shows in the logits."""
+    arguments = {"classes": classes, "in_channels": channels, "width": 4, "depth": depth}
+    reference = lambda: models.build_model("unet", initialization="he", **arguments)  # noqa: E731
+    remark = "the whole UNet: layers, shapes, logits, gradients"
+    return build_check("whole_unet", remark, (classes, channels, 4, depth), reference, shapes, WHOLE_MISTAKES)
+
+
+WHOLE_MISTAKES = {
+    "the network ends with logits; the sigmoid is part of the loss": _network(torch.sigmoid),
+    "the network ends with logits; the softmax is part of the loss": _network(lambda y: y.softmax(1)),
+    "logits may be negative; there is a ReLU after the head": _network(torch.relu),
+    "the skip comes first in the concatenation": _network(lambda y: y, _swapped),
+}
+whole_unet = together(
+    _whole(2, 3, 3, [((2, 3, 32, 24),), ((1, 3, 29, 23),)]),
+    _whole(1, 1, 2, [((2, 1, 16, 16),)]),
 )

@@ -192,17 +192,27 @@ def test_right_ways_of_holm_pass(answer):
     checks.holm(answer)
 
 
+def looked_up(p_values, alpha):
+    decided = [False] * len(p_values)
+    for number, value in enumerate(sorted(p_values)):
+        if value > alpha / (len(p_values) - number):
+            break
+        decided[p_values.index(value)] = True
+    return decided
+
+
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (lambda p, alpha: [value < alpha / len(p) for value in p], "wrong for"),
+        (lambda p, alpha: [value < alpha / len(p) for value in p], "Bonferroni"),
+        (looked_up, "decided alike"),
         (lambda p, alpha: [value < alpha for value in p], "0.03 is not below 0.05 / 2"),
         (
             lambda p, alpha: [value < alpha / (len(p) - sorted(p).index(value)) for value in p],
             "stop at the first that fails",
         ),
         (lambda p, alpha: sorted_pairs(p, 0.05), "`alpha` is not used"),
-        (lambda p, alpha: [True], "2 p-values went in, 1 answers came out"),
+        (lambda p, alpha: [True], "3 p-values went in, 1 answers came out"),
         (lambda p, alpha: None, "nothing came back"),
     ],
 )
@@ -212,15 +222,27 @@ def test_usual_mistakes_in_holm_are_named(answer, sentence):
 
 def one_by_one(sd, runs, studies, rng):
     gains = []
-    for _ in range(studies // 20):
+    for _ in range(max(1, studies // 20)):
         gains.append(max(rng.normal(0, sd, runs)) - np.mean(rng.normal(0, sd, runs)))
     return sum(gains) / len(gains)
 
 
+def of_both(gain):
+    return lambda sd, runs, studies, rng: gain(*rng.normal(0, sd, (2, studies, runs))).mean()
+
+
+def best_minus_mean(first, second):
+    return first.max(1) - second.mean(1)
+
+
 @pytest.mark.parametrize(
     "answer",
-    [lambda sd, runs, studies, rng: rng.normal(0, sd, (studies, runs)).max(1).mean(), one_by_one],
-    ids=["the mean of the second arm is 0", "a loop"],
+    [
+        lambda sd, runs, studies, rng: rng.normal(0, sd, (studies, runs)).max(1).mean(),
+        one_by_one,
+        of_both(best_minus_mean),
+    ],
+    ids=["the mean of the second arm is 0", "a loop", "as the task says"],
 )
 def test_right_simulations_of_luck_pass(answer):
     checks.lucky_gain(answer)
@@ -234,6 +256,13 @@ def test_right_simulations_of_luck_pass(answer):
         (lambda sd, runs, studies, rng: rng.normal(0, 1, (studies, runs)).max(1).mean(), "`sd` is not used"),
         (lambda sd, runs, studies, rng: rng.normal(0, sd, (studies, runs)).max(0).mean(), "taken over studies"),
         (lambda sd, runs, studies, rng: 4.5, "wrong for sd = 2 and 5 runs"),
+        (of_both(lambda a, b: a.max(1) - a.mean(1)), "are of one arm"),
+        (of_both(lambda a, b: a.max(1) - b[:, 0]), "a single run"),
+        (of_both(lambda a, b: a.max(1) - np.median(b, 1)), "median"),
+        (
+            lambda sd, runs, studies, rng: of_both(best_minus_mean)(sd, runs, studies, np.random.default_rng(1)),
+            "from `rng`",
+        ),
     ],
 )
 def test_usual_mistakes_about_luck_are_named(answer, sentence):

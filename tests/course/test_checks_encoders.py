@@ -155,6 +155,14 @@ class OwnUNet(nn.Module):
         return y[..., :height, :width] if self.crop else y
 
 
+class BothOdd(OwnUNet):
+    """A margin only where height and width both need one."""
+
+    def forward(self, x):
+        odd = all(side % 32 for side in x.shape[-2:])
+        return super().forward(x) if odd else self.last(self.up([*self.features(x).values()], x.shape[-2:]))
+
+
 def own(**changes):
     return lambda *arguments: OwnUNet(*arguments, **changes)
 
@@ -185,7 +193,9 @@ def test_tap_unet_accepts(answer, capsys):
         (own(end=torch.sigmoid), "sigmoid is part"),
         (own(end=torch.relu), "ReLU after the head"),
         (lambda name, taps: models.EncoderUNet(encoder=name), "lab's own"),
-        (lambda name, taps: OwnUNet("resnet34", taps), "too many"),
+        (lambda name, taps: OwnUNet("resnet34", models.ENCODERS["resnet34"]), "too many"),
+        (lambda name, taps: OwnUNet("resnet18", models.ENCODERS["resnet18"]), "convolution of"),
+        (BothOdd, "each has its own"),
     ],
 )
 def test_tap_unet_names(answer, name):

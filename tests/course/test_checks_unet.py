@@ -1,5 +1,6 @@
 """Notebook 02's checks on numbers: right answers pass however they are written; each usual wrong one is named."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -200,8 +201,8 @@ def drawn(factor, uniform=False):
     """Weights whose variance is factor(i, o, k) / n."""
 
     def answer(conv):
-        o, i, k, _ = conv.weight.shape
-        deviation = (factor(i, o, k) / (i * k * k)) ** 0.5
+        o, i, k, other = conv.weight.shape
+        deviation = (factor(i, o, (k * other) ** 0.5) / (i * k * other)) ** 0.5
         with torch.no_grad():
             if uniform:
                 return conv.weight.uniform_(-(3**0.5) * deviation, 3**0.5 * deviation)
@@ -227,14 +228,23 @@ def test_he_weights_accepts(answer, capsys):
     ("answer", "name"),
     [
         (lambda conv: nn.init.kaiming_uniform_(conv.weight, a=5**0.5), "still PyTorch's default"),
-        (lambda conv: None, "still PyTorch's default"),
+        (lambda conv: conv.reset_parameters(), "still PyTorch's default"),
+        (lambda conv: None, "alike still"),
+        (lambda conv: nn.init.kaiming_normal_(copy.deepcopy(conv).weight), "alike still"),
+        (lambda conv: conv.weight.data.mul_(6**0.5), "alike still"),
+        (
+            lambda conv: conv.weight.data.normal_(0, (2 / conv.in_channels / conv.kernel_size[0] ** 2) ** 0.5),
+            "a square",
+        ),
+        (lambda conv: conv.weight.data.normal_(0, (2 / conv.in_channels / 9) ** 0.5), "need not be 3 x 3"),
         (lambda conv: nn.init.kaiming_normal_(conv.weight, mode="fan_out"), "counts the outputs"),
         (lambda conv: nn.init.kaiming_normal_(conv.weight, nonlinearity="linear"), "takes away one half"),
         (lambda conv: nn.init.xavier_normal_(conv.weight), "Xavier"),
         (drawn(lambda i, o, k: 2 * k * k), "kernel pixels"),
         (drawn(lambda i, o, k: 4 / (i * k * k)), "square root"),
         (drawn(lambda i, o, k: 2 / 3, uniform=True), "b\\^2 / 3"),
-        (lambda conv: nn.init.constant_(conv.weight, 0.1), "mean is not 0"),
+        (lambda conv: nn.init.constant_(conv.weight, 0.1), "alike still"),
+        (lambda conv: conv.weight.data.normal_(0.1, 0.1), "mean is not 0"),
         (drawn(lambda i, o, k: 9), "neither PyTorch's nor He's"),
         (lambda: None, "failed with TypeError"),
     ],
@@ -284,7 +294,7 @@ def test_overfit_accepts(answer, capsys):
         (partial(learn, make=torch.optim.SGD), "SGD"),
         (lambda net, images, masks, steps: [0.7] * steps, "no weight has moved"),
         (lambda *a: learn(*a)[1:], "losses came back"),
-        (lambda *a: learn(*a)[::-1], "step 1 is the first"),
+        (lambda *a: learn(*a)[::-1], "already the first loss"),
         (lambda *a: None, "nothing came back"),
     ],
 )
