@@ -15,7 +15,8 @@ from course.checks.classes import (
 from course.checks.compression import folded, int8_weights
 from course.checks.data import channel_statistics, mask_strict_or_not
 from course.checks.data_faults import choice_shares, move_pair, smaller_labels, split_sizes
-from course.checks.dataset_build import flip_pair, pair_to_tensors, pet_pairs
+from course.checks.dataset_build import flip_pair, pair_to_tensors
+from course.checks.dataset_class import pet_pairs
 from course.checks.encoders import encoder_choice, inception_side, separable_weights, tap_unet
 from course.checks.first_steps import he_weights, overfit
 from course.checks.gates import gated_unet, repaired_gate, replaced_map

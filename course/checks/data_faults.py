@@ -39,6 +39,7 @@ choice_shares = number_check(
     "the choice halves each probability",
     (0.1, 0.8),
     {
+        "those are percent; write shares": (10, 80),
         "RandomApply acts with 0.2, but only where RandomChoice has taken it": (0.2, 0.8),
         "that would be the share of both in a row, not of a choice between them": (0.2, 0.64),
         "0.2 and 0.2 would be two independent chances; one of the two is chosen first": (0.2, 0.6),
@@ -53,21 +54,23 @@ choice_shares = number_check(
 
 # --- labels made smaller
 
-FACTOR = 4
 
+def _labels(seed: int) -> list[tuple[np.ndarray, int]]:
+    """Label maps and how many times smaller they are to be.
 
-def _labels(seed: int) -> list[np.ndarray]:
-    """Label maps whose tiles mix 1 and 3, between which 2 lies; one of zeros and ones."""
+    Tiles mix 1 and 3, between which 2 lies; one is of zeros and ones, one of 37 labels and 255.
+    """
     rng = np.random.default_rng([seed, 4])
     maps = [rng.choice([1, 3], (32, 32)), rng.choice([1, 2, 3], (24, 24)), rng.integers(0, 2, (32, 32))]
-    maps += [np.kron(rng.choice([1, 3], (8, 8)), np.ones((FACTOR, FACTOR)))]  # tiles of one label
-    return [labels.astype(np.uint8) for labels in maps]
+    maps += [np.kron(rng.choice([1, 3], (8, 8)), np.ones((4, 4)))]  # tiles of one label
+    maps += [rng.choice([*range(38), 255], (24, 24)), rng.choice([1, 3], (24, 24))]
+    return [(labels.astype(np.uint8), factor) for labels, factor in zip(maps, (4, 4, 4, 4, 2, 3), strict=True)]
 
 
 def _collect_labels(student: Callable, seed: int) -> Collected:
     what, found = "smaller_labels", {}
-    for number, labels in enumerate(_labels(seed)):
-        side = len(labels) // FACTOR
+    for number, (labels, factor) in enumerate(_labels(seed)):
+        side = len(labels) // factor
         small = as_array(call(student, labels.copy(), side, what=what), what)
         expect(small.shape == (side, side), f"{what}: the shape {(side, side)} is asked for, found {small.shape}")
         found[str(number)] = small.astype(np.float64)
@@ -76,13 +79,13 @@ def _collect_labels(student: Callable, seed: int) -> Collected:
 
 def _judge_labels(arrays: Collected, seed: int) -> None:
     what = "smaller_labels"
-    for number, labels in enumerate(_labels(seed)):
-        small, side = arrays[str(number)], len(labels) // FACTOR
+    for number, (labels, factor) in enumerate(_labels(seed)):
+        small, side = arrays[str(number)], len(labels) // factor
         expect(
             (small == small.round()).all(),
             f"{what}: values between the labels came back; a label is a name, and there is none halfway",
         )
-        tiles = labels.reshape(side, FACTOR, side, FACTOR).swapaxes(1, 2).reshape(side, side, -1)
+        tiles = labels.reshape(side, factor, side, factor).swapaxes(1, 2).reshape(side, side, -1)
         if (tiles == small[..., None]).any(-1).all():
             continue
         plain = torch.from_numpy(labels)[None, None].float()
@@ -102,7 +105,7 @@ def _judge_labels(arrays: Collected, seed: int) -> None:
             set(np.unique(small)) <= set(np.unique(labels)),
             f"{what}: labels came out that are nowhere in the map",
         )
-        raise WrongAnswer(f"{what}: a pixel has a label that none of the {FACTOR}x{FACTOR} pixels under it has")
+        raise WrongAnswer(f"{what}: a pixel has a label that none of the {factor}x{factor} pixels under it has")
 
 
 smaller_labels = Check("smaller_labels", "no label is made up", _collect_labels, _judge_labels)
@@ -124,10 +127,16 @@ def _collect_pairs(student: Callable, seed: int) -> Collected:
     what, (image, mask) = "move_pair", _pair(seed)
     affine = v2.RandomAffine(40, (0.15, 0.15), (0.8, 1.2), interpolation=InterpolationMode.BILINEAR)
     transform, images, masks = v2.Compose([v2.RandomHorizontalFlip(0.5), affine]), [], []
+    calls = []
+
+    def counted(*parts: object) -> object:
+        calls.append(len(parts))
+        return transform(*parts)
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for _ in range(DRAWS):
-            result = call(student, image.clone(), mask.clone(), transform, what=what)
+            result = call(student, image.clone(), mask.clone(), counted, what=what)
             expect(
                 isinstance(result, tuple | list) and len(result) == 2,
                 f"{what}: return the image and the mask; found {type(result).__name__}",
@@ -138,6 +147,7 @@ def _collect_pairs(student: Callable, seed: int) -> Collected:
             ):
                 into.append(as_array(found, f"{what}, {name}"))
                 expect(into[-1].shape == shape, f"{what}: the {name} comes back as {into[-1].shape}, expected {shape}")
+    expect(bool(calls), f"{what}: the transform that is given is never called")
     return {"images": np.stack(images).astype(np.float64), "masks": np.stack(masks).astype(np.float64)}
 
 

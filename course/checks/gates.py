@@ -109,6 +109,8 @@ MISTAKES = (
     "the signal alone makes the map; both vote, so the skip is added to it",
     "the skip is subtracted from the signal; the two are added",
     "there is a tanh in place of the sigmoid; a weight lies between 0 and 1",
+    "signal and skip are multiplied before the map is made; the two are added",
+    "there is a softmax over the channels; each weight has a sigmoid of its own",
 )
 
 
@@ -121,8 +123,8 @@ def _gated(gate: nn.Module, g: Tensor, k: Tensor) -> list[Tensor]:
         return []
     scores, alone = last(F.relu(q + conv)), torch.ones_like(conv)
     maps = [last(inner).sigmoid() for inner in (q + conv, F.relu(q), F.relu(q - conv))]
-    maps = [scores.sigmoid(), *maps, scores.tanh()]
-    weighted = [(alone, alone), *[(conv, k)] * 4]  # the report weights its convolved skip, the paper the skip
+    maps = [scores.sigmoid(), *maps, scores.tanh(), last(F.relu(q * conv)).sigmoid(), scores.softmax(1)]
+    weighted = [(alone, alone), *[(conv, k)] * 6]  # the report weights its convolved skip, the paper the skip
     return [torch.stack([a * one, b * one]) for one, (a, b) in zip(maps, weighted, strict=True)]
 
 

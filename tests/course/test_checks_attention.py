@@ -327,6 +327,8 @@ def test_right_repairs_pass(answer):
         (lambda c, d: Repaired(c, d, inner=lambda q, k: F.relu(q)), "the signal alone"),
         (lambda c, d: Repaired(c, d, inner=lambda q, k: F.relu(q - k)), "is subtracted"),
         (lambda c, d: Repaired(c, d, last=torch.tanh), "a tanh in place"),
+        (lambda c, d: Repaired(c, d, last=lambda s: s.softmax(1)), "a softmax over"),
+        (lambda c, d: Repaired(c, d, inner=lambda q, k: F.relu(q * k)), "are multiplied before"),
         (lambda c, d: Repaired(c, d, alone=True), "the map came back alone"),
         (lambda c, d: Repaired(c, d, mean=True), "tells no place"),
         (lambda c, d: Repaired(c, d, last=nn.Identity()), "outside 0 to 1"),

@@ -94,6 +94,8 @@ def test_right_labels_pass(answer):
         (lambda x, s: bilinear(x, s).int(), "cut to integers"),
         (lambda x, s: bilinear(x, s, True).round(), "makes up a 2"),
         (lambda x, s: by_pillow(x, s)[::-1], "none of the 4x4 pixels"),
+        (lambda x, s: np.minimum(by_pillow(x, s), 3), "none of the 2x2 pixels"),
+        (lambda x, s: x[::4, ::4], "the shape .* is asked for"),
         (lambda x, s: x, "the shape .* is asked for"),
         (lambda x, s: None, "nothing came back"),
         (lambda x, s: 1 / 0, "ZeroDivisionError"),
@@ -137,7 +139,7 @@ def test_pairs_in_step_pass(answer):
         (lambda x, y, t: (t(x), t(y[None].float())[0].round().long()), "moved apart"),
         (lambda x, y, t: t(x, y), "the mask has not moved"),
         (lambda x, y, t: (x, t(tv_tensors.Mask(y))), "the image has not moved"),
-        (lambda x, y, t: (x, y), "nothing has moved"),
+        (lambda x, y, t: (x, y), "is never called"),
         (lambda x, y, t: t(torch.cat([x, y[None].float()])).split([3, 1])[0], "return the image and the mask"),
         (lambda x, y, t: (lambda b: (b[:3], b[3]))(t(torch.cat([x, y[None].float()]))), "was interpolated"),
         (lambda x, y, t: (torch.manual_seed(1), with_tensors_told_apart(x, y, t))[1], "every call gives the same"),
@@ -174,6 +176,11 @@ def test_right_tensors_pass(answer):
         checks.pair_to_tensors(answer, seed)
 
 
+def shrunk(image, trimap, side, method):
+    pixels = torch.tensor(np.array(Image.fromarray(image).resize((side, side), method))).permute(2, 0, 1).float() / 255
+    return pixels, tensors_by_pillow(image, trimap, side)[1]
+
+
 def changed(image=lambda x: x, mask=lambda y: y):
     def answer(pixels, trimap, side):
         x, y = tensors_by_pillow(pixels, trimap, side)
@@ -187,6 +194,10 @@ def changed(image=lambda x: x, mask=lambda y: y):
     [
         (changed(image=lambda x: x * 255), "divide by 255"),
         (changed(image=lambda x: x * 255 / 256), "0.9961 of the right ones; divide by 255"),
+        *(
+            (lambda i, t, s, m=m: shrunk(i, t, s, m), name)
+            for m, name in ((Image.BICUBIC, "Pillow's default"), (Image.LANCZOS, "Lanczos"), (Image.BOX, "a box"))
+        ),
         (changed(image=lambda x: x.permute(1, 2, 0)), "channels come first"),
         (changed(image=lambda x: x.double()), "float64; networks take float32"),
         (changed(image=lambda x: x.flip(2)), "mirrored"),
@@ -250,7 +261,8 @@ def test_right_flips_pass(answer):
         (lambda x, y, p: (x, flip_by_hand(x, y, p)[1]), "the image is not"),
         (lambda x, y, p: (x.flip(-2), y.flip(-2)) if torch.rand(()) < p else (x, y), "upside down"),
         (lambda x, y, p: flip_by_hand(x, y, 1 - p), "with p = 0, 100% are flipped"),
-        (lambda x, y, p: flip_by_hand(x, y, float(p > 0.7)), "0 of 40 pairs"),
+        (lambda x, y, p: flip_by_hand(x, y, p * p), "at p = 0.25 "),
+        (lambda x, y, p: flip_by_hand(x, y, float(p > 0.7)), "0 of 300 pairs"),
         (lambda x, y, p: (x.flip(0), y), "neither the old one nor its mirror"),
         (lambda x, y, p: x, "return the image and the mask"),
     ],
@@ -316,6 +328,11 @@ def test_the_labs_own_dataset_passes():
     checks.pet_pairs(OfTheLab)
 
 
+def twice(pair, dataset):
+    change = dataset.transform
+    return (change(*pair)[0], change(*pair)[1]) if change else pair
+
+
 def variant(**methods):
     return type("Variant", (Pairs,), methods)
 
@@ -331,7 +348,15 @@ def variant(**methods):
         (variant(__getitem__=lambda self, i: Pairs.__getitem__(self, i)[0]), "a pair of image and mask"),
         (
             variant(__getitem__=lambda self, i: Pairs.__getitem__(self, len(self) - 1 - i)),
-            "differs|not where|antialias",
+            "that is the image of",
+        ),
+        (
+            variant(names=property(lambda self: sorted(self.kept), lambda self, names: vars(self).update(kept=names))),
+            "image of",
+        ),
+        (
+            variant(__getitem__=lambda self, i: twice(tensors_by_pillow(*self.read(self.names[i]), self.side), self)),
+            "called twice",
         ),
         (variant(read=lambda self, n: tuple(map(np.array, open_raw(self, n)))), "failed|channels"),
         (lambda root, names, side, transform=None: [1, 2], "derive the class"),
@@ -436,6 +461,8 @@ def rarely(images, masks, mean, std):
         (lambda x, y, m, s: (((x / 255 - shape(m)) / shape(s)).flip(-1), y.flip(-1)), "every image is mirrored"),
         (lambda x, y, m, s: (((x / 255 - shape(m)) / shape(s)).flip(-2), y.flip(-2)), "left to right"),
         (fixed_draw, "every call mirrors the same"),
+        (lambda *a: [part.double() for part in batch_where(*a)], "images are float64"),
+        (lambda *a: (batch_where(*a)[0], batch_where(*a)[1].bool()), "masks are bool"),
         (spoiled_batch, "changed in place"),
         (rarely, "one half shall be"),
         (lambda x, y, m, s: batch_where(x, y, m, s)[0], "return the images and the masks"),
