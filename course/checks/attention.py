@@ -140,7 +140,7 @@ def _judge_scores(arrays: Collected, seed: int) -> None:
 
 def _compare(what: str, found: np.ndarray, right: Tensor, mistakes: dict[str, Tensor]) -> None:
     expect(found.dtype.kind in "biuf", f"{what}: a tensor is expected")
-    shape = f"found shape {[*found.shape]}; print the shape after each step"
+    shape = f"{[*right.shape]} is expected, found shape {[*found.shape]}; print the shape after each step"
     otherwise = "other values come out, although the shape is right" if found.shape == right.shape else shape
     name_mistake(what, found, right.numpy(), {k: v.numpy() for k, v in mistakes.items()}, otherwise, tolerance=1e-5)
 
@@ -233,6 +233,9 @@ def _judge_module(arrays: Collected, seed: int) -> None:
         silent = arrays[f"{number} silent"].tolist()
         expect(not silent, f"gate_module: no gradient reaches {', '.join(silent)}; is the layer called in forward?")
         mistakes = {"the module returns the map; the network multiplies by it": x * gate(x, g)}
+        for advice, weighted in _wrong_gates(x, g, gate.of_skip, gate.of_gating, gate.score).items():
+            if weighted.shape == x.shape and "map alone" not in advice:
+                mistakes[advice] = (weighted * x).sum(1, keepdim=True) / (x * x).sum(1, keepdim=True)  # the map in it
         _compare("gate_module", arrays[str(number)], gate(x, g), mistakes)
 
 

@@ -70,7 +70,7 @@ def build_check(
         found, wanted = arrays["layers"].tolist(), [_described(layer) for layer in order]
         expect(sorted(found) == sorted(wanted), f"{what}: {_wrong_layers(found, wanted)}")
         order = _matched(kinds, order)
-        lost = "parts in a plain list are not found by parameters(), so no optimizer trains them; use nn.ModuleList"
+        lost = "parts in a plain list, or made in forward, are in no parameters() and never trained; use nn.ModuleList"
         expect(arrays["lost"] == 0, f"{what}: {lost}")
         expect(arrays["spare"] == 0, f"{what}: {arrays['spare']} layers with weights are never called")
         right = output_values(theirs, inputs, what)

@@ -120,10 +120,17 @@ def _judge_folded(arrays: Collected, seed: int) -> None:
             "gamma is missing": weight / deviation.view(-1, 1, 1, 1),
             "the factors belong to the output channels, dimension 0; you multiplied the input channels": weight
             * scale.view(1, -1, 1, 1),
+            "epsilon is the norm's own, norm.eps, which is not 1e-5 in every network": (
+                weight * (norm.weight / torch.sqrt(norm.running_var + 1e-5)).view(-1, 1, 1, 1)
+            ),
             "epsilon belongs under the root": weight
             * (norm.weight / (torch.sqrt(norm.running_var) + norm.eps)).view(-1, 1, 1, 1),
         }
         hint = "gamma over the root of variance plus epsilon multiplies each output channel's kernel"
+        order = arrays[f"kernel {i}"].shape == (6,) and arrays[f"bias {i}"].ndim == 4
+        expect(not order, f"{what}: the two are exchanged; first the kernel, then the bias")
+        flat = arrays[f"bias {i}"].shape == (6,)
+        expect(flat, f"{what}: the bias has the shape [O], one number a channel; found {[*arrays[f'bias {i}'].shape]}")
         name_mistake(f"{what}, kernel", arrays[f"kernel {i}"], (weight * wide).numpy(), _arrays(kernels), hint)
         biases = {
             "the mean is scaled, too: it goes through gamma over the deviation": norm.bias - mean + own * scale,

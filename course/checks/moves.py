@@ -51,10 +51,11 @@ def _judge_rotations(arrays: Collected, seed: int) -> None:
         all(np.allclose(m[:, 2], 0, atol=1e-4) for m in found),
         f"{what}: the last column shifts the image; the center is (0, 0) in these coordinates and must stay there",
     )
-    expect(
-        all_near(radians, 1),
-        f"{what}: the matrix for {ANGLES[0]:g} degrees does not turn by them; check where it maps the corners",
-    )
+    for angle, matrix in zip(ANGLES, found, strict=True):
+        turns = np.allclose(matrix[:, :2], _turn(math.radians(angle)), atol=1e-4)
+        expect(
+            turns, f"{what}: the matrix for {angle:g} degrees does not turn by them; check where it maps the corners"
+        )
     image = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(1))
     for degrees, matrix in zip(ANGLES, found, strict=True):
         grid = F.affine_grid(torch.from_numpy(matrix).float()[None], [1, 3, 33, 33], align_corners=False)

@@ -198,8 +198,12 @@ def test_right_modules_pass(answer):
         (Deaf, "no gradient reaches of_gating"),
         (Detached, "carry a gradient"),
         (lambda c, d: OtherOrder(c, d, bias=True), "weights too many"),
-        (lambda c, d: OtherOrder(c, d, relu=False), "other values"),
+        (lambda c, d: OtherOrder(c, d, relu=False), "the ReLU between"),
         (lambda c, d: nn.Conv2d(c, 1, 1), "no weight of shape"),
+        (
+            type("Inverted", (AttentionGate,), {"forward": lambda self, x, g: 1 - AttentionGate.forward(self, x, g)}),
+            "1 minus",
+        ),
     ],
 )
 def test_wrong_modules_are_named(answer, advice):

@@ -105,6 +105,7 @@ def test_folded_accepts(answer, capsys):
         ({"eps": False}, "epsilon is missing"),
         ({"root": lambda v: v}, "the root is missing"),
         ({"root": lambda v: torch.sqrt(v - 1e-2) + 1e-2}, "epsilon belongs under"),
+        ({"root": lambda v: torch.sqrt(v - 1e-2 + 1e-5)}, "the norm's own"),
         ({"gamma": False}, "gamma is missing"),
         ({"axis": 1}, "output channels, dimension 0"),
         ({"shift": 0}, "the mean is scaled"),
@@ -125,6 +126,8 @@ def test_folded_names(change, name):
     [
         (lambda conv, norm: (conv.weight, norm.bias), "kernel is unchanged"),
         (lambda conv, norm: conv, "two tensors"),
+        (lambda conv, norm: fold(conv, norm)[::-1], "are exchanged"),
+        (lambda conv, norm: (fold(conv, norm)[0], fold(conv, norm)[1].view(-1, 1, 1, 1)), "one number a channel"),
         (lambda conv: conv, "failed with TypeError"),
         (None, "a function is expected"),
     ],
