@@ -227,6 +227,8 @@ def _judge_gain(arrays: Collected, seed: int) -> None:
         "the best run and the mean are of one arm; the second has runs of its own": (
             first.max(1) - first.mean(1)
         ).mean(),
+        "the second arm's mean is subtracted, not added": (first.max(1) + second.mean(1)).mean(),
+        "that is the sum of the second arm; take its mean": (first.max(1) - second.sum(1)).mean(),
         "a single run of the second arm was taken; take its mean": (first.max(1) - second[:, 0]).mean(),
         "that is the second arm's median; take its mean": (first.max(1) - np.median(second, 1)).mean(),
         "the best run and the mean are of one arm; draw the second one, too": first.max(1).mean() - first.mean(),

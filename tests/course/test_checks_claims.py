@@ -258,6 +258,8 @@ def test_right_simulations_of_luck_pass(answer):
         (lambda sd, runs, studies, rng: 4.5, "wrong for sd = 2 and 5 runs"),
         (of_both(lambda a, b: a.max(1) - a.mean(1)), "are of one arm"),
         (of_both(lambda a, b: a.max(1) - b[:, 0]), "a single run"),
+        (of_both(lambda a, b: a.max(1) + b.mean(1)), "not added"),
+        (of_both(lambda a, b: a.max(1) - b.sum(1)), "the sum of"),
         (of_both(lambda a, b: a.max(1) - np.median(b, 1)), "median"),
         (
             lambda sd, runs, studies, rng: of_both(best_minus_mean)(sd, runs, studies, np.random.default_rng(1)),
