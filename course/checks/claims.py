@@ -58,7 +58,8 @@ def _judge_claim(arrays: Collected, seed: int) -> None:
     differs = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
     advice = "two arms that differ in several things cannot say which of them it was"
     expect(len(differs) <= 1, f"{what}: the arms differ in {', '.join(sorted(differs))}; {advice}")
-    expect(differs == {"training.schedule"}, f"{what}: the arms must differ in 'training.schedule', and do not")
+    found = ", ".join(sorted(differs)) or "nothing"
+    expect(differs == {"training.schedule"}, f"{what}: the arms must differ in 'training.schedule'; found {found}")
     values = {arm.changes.get("training.schedule", "constant") for arm in claim.arms.values()}
     expect(values == {"constant", "cosine"}, f"{what}: the schedules are constant and cosine, found {sorted(values)}")
     expect(claim.comparisons, f"{what}: no comparison; nothing would be judged")

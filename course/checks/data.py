@@ -161,6 +161,7 @@ def _judge_stack(images: np.ndarray, train: np.ndarray, mean: np.ndarray, std: n
         not (near(std, right_mean) and near(mean, right_std)),
         f"{what}: mean and standard deviation are in the wrong order; the mean comes first",
     )
+    expect(not near(mean * 256 / 255, right_mean), f"{what}: the largest value of a byte is 255; divide by that")
     for factor in (1, 255):
         expect(
             not near(mean, factor * everything.mean((0, 1, 2))),

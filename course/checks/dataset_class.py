@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from course.checks.dataset_build import SIDE, drawn_pair, judge_image, judge_mask
-from course.checks.verdict import Check, Collected, as_array, call, expect
+from course.checks.verdict import Check, Collected, WrongAnswer, as_array, call, expect
 from labkit.data import read_image, resize_image
 
 
@@ -83,7 +83,11 @@ def _judge_dataset(arrays: Collected, seed: int) -> None:
             others = [other for other in written if other != name and _is_of(found, root / f"{other}.jpg")]
             order = "the names are not all files of the folder, and keep the order in which they come"
             expect(not others, f"{where}: that is the image of {others[:1]}; {order}")
-            judge_image(where, found, read_image(root / f"{name}.jpg"))
+            try:
+                judge_image(where, found, read_image(root / f"{name}.jpg"))
+            except WrongAnswer as wrong:
+                mode = Image.open(root / f"{name}.jpg").mode
+                raise wrong if mode == "RGB" else WrongAnswer(f"{wrong} (The file has mode {mode}.)") from None
             place = ASKED[number]
             judge_mask(where, arrays[f"mask {number}"], drawn_pair(seed + place, *_size(place))[1])
     images = np.stack([arrays[f"image {number}"] for number in range(len(names))])

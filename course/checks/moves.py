@@ -133,7 +133,9 @@ def _judge_batches(arrays: Collected, seed: int) -> None:
     }
     for advice, values in wrong.items():
         expect((_mirrored(arrays["images"], values) < 0).any(), f"{what}: {advice}")
-    expect((flips >= 0).all(), f"{what}: an image is neither the normalized one nor its mirror image, left to right")
+    expect(
+        (flips >= 0).all(), f"{what}: an image is neither (x / 255 - mean) / std nor its mirror image, left to right"
+    )
     of_masks = _mirrored(arrays["masks"], masks.numpy())
     expect((of_masks >= 0).all(), f"{what}: a mask is neither as it was nor mirrored left to right")
     expect(

@@ -59,7 +59,9 @@ def _sides(size: int, depth: int) -> dict[str, float]:
         "the bottleneck's double convolution is missing": _side(size, depth, bottom=0),
         "the decoder's double convolutions lose pixels as well": _side(size, depth, above=0),
         "with padding the size would stay; here nothing is padded": size,
-        "pooling drops the odd pixel, so divide with //, not with /": _side(size, depth, whole=False),
+        "pooling drops the last pixel of an odd side, at every stage: go down with //, stage by stage": _side(
+            size, depth, whole=False
+        ),
         "the decoder doubles first, then its double convolution loses 4": _side(size, depth, above=8),
     }
 

@@ -110,6 +110,7 @@ def squares_in_uint8(x):
 @pytest.mark.parametrize(
     ("answer", "named"),
     [
+        (of_training(lambda x: ((x / 256).mean((0, 1, 2)), (x / 256).std((0, 1, 2)))), "a byte is 255"),
         (lambda x, t: statistics_numpy(x, np.arange(len(x))), "validation and test as well"),
         (lambda x, t: (x.mean((0, 1, 2)), x.std((0, 1, 2))), "validation and test as well"),
         (lambda x, t: statistics_numpy(x, np.arange(len(t))), "need not be the first"),
