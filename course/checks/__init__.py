@@ -2,12 +2,17 @@
 
 from course.checks.analysis import best_threshold, bootstrap_interval, false_alarm, image_scores
 from course.checks.attention import attention_gate, gate_module, gate_parameters, gate_scores, gate_slope, hand_weights
-from course.checks.baselines import constant_iou, found_and_named, repaired_dice, share_after_redraw, split_by_group
+from course.checks.baselines import (
+    constant_iou,
+    everything_pet,
+    found_and_named,
+    repaired_dice,
+    share_after_redraw,
+)
 from course.checks.claims import claim_file, guesses, holm, lucky_gain, pooled, standard_error
 from course.checks.classes import (
     class_dice,
     confusion_table,
-    everything_pet,
     mean_iou,
     pixel_cross_entropy,
     uniform_loss,
@@ -20,6 +25,7 @@ from course.checks.dataset_class import pet_pairs
 from course.checks.encoders import encoder_choice, inception_side, separable_weights, tap_unet
 from course.checks.first_steps import he_weights, overfit
 from course.checks.gates import gated_unet, repaired_gate, replaced_map
+from course.checks.groups import split_by_group
 from course.checks.lab_decoder import decoder_stage, repaired_cbam, whole_resnet_unet
 from course.checks.loop import train_epoch, train_step, validate
 from course.checks.loop_losses import first_losses

@@ -65,13 +65,17 @@ def _collect_image_scores(student: Callable, seed: int) -> Collected:
     what, network = "image_scores", Probe().train()
     with torch.enable_grad():
         scores = as_array(call(student, network, _batches(seed), what=what), what)
-    notes = np.array(network.notes, dtype=bool).reshape(-1, 2)
-    return {"scores": scores, "training": notes[:, 0], "gradients": notes[:, 1], "after": np.array(network.training)}
+        off = not torch.is_grad_enabled()
+    after = [network.training, off]
+    with torch.enable_grad():
+        call(student, network.eval(), _batches(seed), what=what)
+    notes = np.array(network.notes, dtype=bool).reshape(-1, 2)  # none, where a copy was asked
+    after = np.array([*after, network.training])
+    return {"scores": scores, "training": notes[:, 0], "gradients": notes[:, 1], "after": after}
 
 
 def _judge_image_scores(arrays: Collected, seed: int) -> None:
     what, found = "image_scores", arrays["scores"]
-    expect(len(arrays["training"]) > 0, f"{what}: the network was not called")
     expect(
         not arrays["training"].any(),
         f"{what}: the network was in training mode, where batch norm takes the batch's own statistics",
@@ -91,10 +95,13 @@ def _judge_image_scores(arrays: Collected, seed: int) -> None:
     first = f"image {int(np.argmax(~np.isclose(found, right, atol=1e-4)))} is the first that differs"
     name_mistake(what, found.astype(float), right, mistakes, f"{first}; print its three counts and its Dice")
     expect(
-        bool(arrays["after"]),
+        bool(arrays["after"][0]),
         f"{what}: the network came in training mode and was left in evaluation mode: batch norm would stay frozen in "
         "the epochs that follow",
     )
+    expect(not arrays["after"][1], f"{what}: gradients stay switched off for whatever comes after; use a with block")
+    always = "a network that came in evaluation mode went out in training mode; remember network.training"
+    expect(not arrays["after"][2], f"{what}: {always}")
 
 
 image_scores = Check("image_scores", "report 000's two faults avoided", _collect_image_scores, _judge_image_scores)
@@ -111,7 +118,8 @@ def _two_tables(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _collect_bootstrap(student: Callable, seed: int) -> Collected:
     what = "bootstrap_interval"
-    return {"ends": numbers(call(student, *_two_tables(seed), 4000, what=what), what, (2,))}
+    found = {count: numbers(call(student, *_two_tables(seed), count, what=what), what, (2,)) for count in (1, 4000)}
+    return {"ends": found[4000], "of one": found[1]}
 
 
 def _judge_bootstrap(arrays: Collected, seed: int) -> None:
@@ -142,6 +150,8 @@ def _judge_bootstrap(arrays: Collected, seed: int) -> None:
     }
     otherwise = "neither the middle nor the width fit a mean over 80 images drawn with replacement"
     name_mistake(what, found, right, mistakes, otherwise, tolerance=0.17 * error)
+    one = "with a single drawing both ends are its mean; is the number of drawings used, and is anything drawn?"
+    expect(np.isclose(*arrays["of one"]), f"{what}: {one}")
 
 
 bootstrap_interval = Check(

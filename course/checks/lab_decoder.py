@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course.checks.builds import build_check
+from course.checks.builds import build_check, together
 from labkit import models
 
 # --- CBAM
@@ -150,29 +150,35 @@ def _network(
     return mistake
 
 
-def _lively() -> models.ResNet34UNet:
+def _lively(classes: int) -> models.ResNet34UNet:
     """The lab's network with a decoder in which nothing dies out, so that each mistake shows in the logits."""
-    net = models.ResNet34UNet(classes=2, width=16)
+    net = models.ResNet34UNet(classes=classes, width=16)
     nn.init.kaiming_normal_(net.decoder.center[0].weight)
     for stage in net.decoder.stages:
         nn.init.kaiming_normal_(stage.conv.weight)
         stage.conv.weight.data *= 4  # what the two weights of a CBAM, each near a half, take away
+        for conv in (*stage.cbam.channel[::2], stage.cbam.spatial):
+            conv.weight.data *= 3
     return net
 
 
-whole_resnet_unet = build_check(
-    "whole_resnet_unet",
-    "stage 4, the whole network: layers, shapes, logits, gradients",
-    (2, 16),
-    _lively,
-    [((2, 3, 64, 96),), ((1, 3, 96, 64),)],
-    {
-        "the network ends with logits; the sigmoid is part of the loss": _network(torch.sigmoid),
-        "the network ends with logits; the softmax is part of the loss": _network(lambda y: y.softmax(1)),
-        "logits may be negative; there is a ReLU after the head": _network(torch.relu),
-        "in the concatenation what comes from below stands first, then the skip": _network(swap=True),
-        "the center is convolution, batch norm, ReLU; only the decoder's stages have the ReLU first": _network(
-            late=True
-        ),
-    },
+WHOLE_MISTAKES = {
+    "the network ends with logits; the sigmoid is part of the loss": _network(torch.sigmoid),
+    "the network ends with logits; the softmax is part of the loss": _network(lambda y: y.softmax(1)),
+    "logits may be negative; there is a ReLU after the head": _network(torch.relu),
+    "in the concatenation what comes from below stands first, then the skip": _network(swap=True),
+    "the center is convolution, batch norm, ReLU; only the decoder's stages have the ReLU first": _network(late=True),
+}
+whole_resnet_unet = together(
+    *(
+        build_check(
+            "whole_resnet_unet",
+            "stage 4, the whole network: layers, shapes, logits, gradients",
+            (classes, 16),
+            lambda classes=classes: _lively(classes),
+            shapes,
+            WHOLE_MISTAKES,
+        )
+        for classes, shapes in ((2, [((2, 3, 64, 96),), ((1, 3, 96, 64),)]), (1, [((2, 3, 32, 32),)]))
+    )
 )

@@ -119,16 +119,23 @@ def _foreground(toy: Toy) -> list[tuple[Tensor, Tensor]]:
         return [(toy.model(images)[:, 0], masks) for images, masks in toy.batches]
 
 
+def _asked(seed: int) -> Toy:
+    """A toy with one more image without foreground, a bright one, of which the network predicts some."""
+    toy = Toy(seed)
+    toy.batches[1][1][0] = 0
+    return toy
+
+
 @cache
 def _telling(seed: int) -> int:
     """A seed of the toy, drawn from the check's: of an image without foreground its network predicts none, too."""
-    toys = (Toy(1000 * seed + number) for number in count())
-    pairs = ((toy, pair) for toy in toys for pair in _foreground(toy)[:1])
-    return next(toy.seed for toy, (x, t) in pairs if not (x[-1] > 0).any() and not t[-1].any() and (x > 0.5).any())
+    toys = (_asked(1000 * seed + number) for number in count())
+    pairs = ((toy, [x[i] for (x, _), i in zip(_foreground(toy), (-1, 0), strict=False)]) for toy in toys)
+    return next(toy.seed for toy, (one, other) in pairs if not (one > 0).any() and (other > 0.5).any())
 
 
 def _collect_validate(student: Callable, seed: int) -> Collected:
-    what, toy = "validate", Toy(_telling(seed))
+    what, toy = "validate", _asked(_telling(seed))
     toy.model.train()
     modes: list[tuple[bool, bool]] = []
     toy.model.register_forward_hook(lambda model, *_: modes.append((model.training, torch.is_grad_enabled())))
@@ -141,7 +148,7 @@ def _collect_validate(student: Callable, seed: int) -> Collected:
 
 @torch.no_grad()
 def _judge_validate(arrays: Collected, seed: int) -> None:
-    what, toy = "validate", Toy(_telling(seed))
+    what, toy = "validate", _asked(_telling(seed))
     training, gradients = arrays["modes"].any(axis=0)
     wrong_mode = "batch norm saw these images in train mode; call model.eval() first"
     expect(not training and not arrays["learned"], f"{what}: {wrong_mode}")
@@ -152,7 +159,9 @@ def _judge_validate(arrays: Collected, seed: int) -> None:
     dices = np.concatenate([dice_of(logits > 0, masks) for logits, masks in passes])
     images, masks = (torch.cat(parts) for parts in zip(*passes, strict=True))
     shares = np.repeat(1 / np.array(sizes), sizes) / len(sizes)
-    occurs = masks.flatten(1).any(1).numpy()
+    occurs, seen = (found.flatten(1).any(1).numpy() for found in (masks, masks.bool() | (images > 0)))
+    swapped = np.allclose(arrays["found"][::-1], [np.average(losses, weights=sizes), dices.mean()], atol=1e-5)
+    expect(not swapped, f"{what}: the two are exchanged; the loss comes first")
     name_mistake(
         f"{what}, loss",
         arrays["found"][0],
@@ -174,6 +183,8 @@ def _judge_validate(arrays: Collected, seed: int) -> None:
             "that is pooled: all pixels in one Dice; each image has its own": dice_of(images[None] > 0, masks[None])[0],
             "logits are cut at 0.5; a probability of one half is a logit of 0": dice_of(images > 0.5, masks).mean(),
             "an image without foreground of which none is predicted counts 1, not 0": (dices * occurs).mean(),
+            "an image without foreground of which some is predicted counts 0, not 1": np.where(occurs, dices, 1).mean(),
+            "an image without foreground, and without any predicted, was left out; it counts 1": dices[seen].mean(),
             "an image without foreground was left out; it counts 1 or 0": dices[occurs].mean(),
             "that is the sum over the images; divide by their number": dices.sum(),
             "that is the mean of the last batch's images": dice_of(passes[-1][0] > 0, passes[-1][1]).mean(),

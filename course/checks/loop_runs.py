@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from course.checks.loop import trained_epoch
 from course.checks.toy import Toy, batches_of, dice_of, is_plain, state
@@ -91,9 +92,20 @@ def _collect_best(student: Callable, seed: int) -> Collected:
     }
     expect(fits, f"{what}: the best weights are a copy of model.state_dict(); these have other names or shapes")
     rows = numbers(history, f"{what}, history", (EPOCHS, 2))
+    _expect_weights_of_dice_zero(student, seed)
     last = state(toy.model)
     toy.model.load_state_dict(best)
     return {"asked": np.array(asked), "history": rows, "last": last, "best": state(toy.model)}
+
+
+def _expect_weights_of_dice_zero(student: Callable, seed: int) -> None:
+    """A training that never finds anything has a best epoch, too, the first."""
+    toy, valid = Toy(seed), [(images, torch.ones_like(masks)) for images, masks in _valid(seed)]
+    toy.model[-1].bias.data.fill_(-1e4)
+    never = LambdaLR(torch.optim.SGD(toy.model.parameters(), lr=0.0), lambda step: 1.0)
+    given = call(student, toy.model, never.optimizer, never, bce, lambda epoch: toy.batches, valid, 2, what="train")
+    kept = isinstance(given, tuple | list) and len(given) == 2 and isinstance(given[1], dict) and len(given[1]) > 0
+    expect(kept, "train: no weights came back where every Dice is 0; the first epoch is the best until a better one")
 
 
 def _judge_best(arrays: Collected, seed: int) -> None:
@@ -114,7 +126,9 @@ def _judge_best(arrays: Collected, seed: int) -> None:
         arrays["best"],
         kept[2],
         {
-            "the best weights are the last ones: state_dict() gives the living weights, so copy them": kept[-1],
+            "the best weights are the last ones: state_dict() gives the living weights; copy them in that epoch": kept[
+                -1
+            ],
             "these are the weights of the epoch with the lowest loss; the highest Dice chooses": kept[1],
             "the first epoch's weights were kept; a later epoch has a higher Dice": kept[0],
         },
@@ -158,6 +172,8 @@ def _collect_resume(student: Callable, seed: int) -> Collected:
         for epoch in (1, 2):
             first.batches = batches_of(seed, epoch)
             trained_epoch(first)
+            if epoch == 1:
+                call(getattr(kept, "save", None), 1, history[:1], what=f"{what}.save")
         call(getattr(kept, "save", None), 2, history, what=f"{what}.save")
         expect(path.is_file(), f"{what}.save: no file is at the path that was given")
         before = state(first.model)
@@ -168,10 +184,14 @@ def _collect_resume(student: Callable, seed: int) -> Collected:
         same = np.array(np.array_equal(state(second.model), before))
     return {
         "nothing": np.array([nothing[0], len(nothing[1])]),
-        "loaded": np.array([epoch, np.allclose(as_array(read, what), history)], dtype=float),
+        "loaded": np.array([epoch, _same_rows(as_array(read, what), history)], dtype=float),
         "same": same,
         "end": _finish(second, seed),
     }
+
+
+def _same_rows(found: np.ndarray, history: list) -> bool:
+    return found.shape == np.shape(history) and bool(np.allclose(found.astype(float), history))
 
 
 def _loaded(kept: object, what: str) -> tuple[int, list]:
@@ -184,7 +204,7 @@ def _loaded(kept: object, what: str) -> tuple[int, list]:
 def _judge_resume(arrays: Collected, seed: int) -> None:
     what = "Checkpoint"
     expect(not arrays["nothing"].any(), f"{what}.load: without a file nothing is done yet: return 0 and an empty list")
-    expect(bool(arrays["same"]), f"{what}.load: the network does not have the saved weights")
+    expect(bool(arrays["same"]), f"{what}.load: the network does not have the weights that were saved last")
     mistakes = {f"the {name} is not restored": _went_on(seed, name) for name in ("optimizer", "schedule")}
     otherwise = "two epochs, a restart and two more give other weights than four in one go"
     name_mistake(what, arrays["end"], _went_on(seed), mistakes, otherwise, tolerance=1e-7)

@@ -75,8 +75,12 @@ def _collect_keeper(student: Callable, seed: int) -> Collected:
         kept = call(student, folder, what=what)
         nothing = call(getattr(kept, "load", None), empty.model, what=f"{what}.load where nothing was kept")
         answers = []
-        for number, score in enumerate(SCORES):
-            answers.append(call(getattr(kept, "offer", None), Toy(seed + number).model, score, what=f"{what}.offer"))
+        models = [Toy(seed + number).model for number in range(len(SCORES))]
+        for model, score in zip(models, SCORES, strict=True):
+            answers.append(call(getattr(kept, "offer", None), model, score, what=f"{what}.offer"))
+        with torch.no_grad():
+            models[1][0].weight.add_(1)  # a training goes on
+        call(getattr(kept, "load", None), living := Toy(seed + 9).model, what=f"{what}.load")
         files = [path for path in folder.rglob("*") if path.is_file()]
         expect(bool(files), f"{what}.offer: no file was written into the folder")
         plain = all(is_plain(path) for path in files)
@@ -93,6 +97,7 @@ def _collect_keeper(student: Callable, seed: int) -> Collected:
         "answers": np.array([str(answer) for answer in answers], dtype=str),
         "plain": np.array(plain),
         "loaded": flat(other.model),
+        "living": np.array(np.array_equal(flat(living), flat(models[1]))),
         "said": np.array(later is True),
     }
 
@@ -136,6 +141,8 @@ def _judge_keeper(arrays: Collected, seed: int) -> None:
     }
     otherwise = "the weights are not those of the best score"
     name_mistake(f"{what}.load", arrays["loaded"], flat(Toy(seed + 1).model), mistakes, otherwise, tolerance=1e-6)
+    alive = "the weights are those that the model has by now, not when it was offered; read the file, or copy them"
+    expect(not arrays["living"], f"{what}.load: {alive}")
     expect(bool(arrays["said"]), f"{what}.load: return True where weights were loaded")
     forgets = (
         "a new keeper does not know the best score of the folder and overwrites the best weights; keep the score, too"

@@ -1,5 +1,6 @@
 """The checks of notebook 05 accept right answers however written, name the usual wrong ones, and bear nonsense."""
 
+import copy
 import csv
 import io
 
@@ -82,6 +83,32 @@ def scores(network, batches, cut=0.0, mode="eval", gradients=False, after=True, 
     return found
 
 
+def of_a_copy(network, batches):
+    network = copy.deepcopy(network).eval()
+    return scores(network, batches)
+
+
+def always_training(network, batches):
+    found = scores(network, batches)
+    network.train()
+    return found
+
+
+def switched_off(network, batches):
+    found = scores(network, batches)
+    torch.set_grad_enabled(False)
+    return found
+
+
+def test_traces_of_an_evaluation_are_named():
+    checks.image_scores(of_a_copy)
+    refuse(checks.image_scores, always_training, "remember network.training")
+    try:
+        refuse(checks.image_scores, switched_off, "use a with block")
+    finally:
+        torch.set_grad_enabled(True)
+
+
 def looped_scores(network, batches):
     was = network.training
     network.eval()
@@ -159,6 +186,11 @@ def test_right_bootstraps_pass(answer, seed):
     checks.bootstrap_interval(answer, seed)
 
 
+def by_formula(difference):
+    reach = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
+    return difference.mean() - reach, difference.mean() + reach
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("answer", "advice"),
@@ -170,6 +202,7 @@ def test_right_bootstraps_pass(answer, seed):
         (lambda a, b, n: np.percentile(a - b, [2.5, 97.5]), "single images"),
         (lambda a, b, n: np.percentile(drawn_means(a, b, n), [0.025, 0.975]), "np.quantile"),
         (lambda a, b, n: ((a - b).mean(), (a - b).mean()), "with replacement"),
+        (lambda a, b, n: by_formula(a - b), "with a single drawing"),
         (lambda a, b, n: (0.0, 1.0), "neither the middle nor the width"),
     ],
 )

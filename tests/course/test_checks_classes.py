@@ -58,8 +58,13 @@ def by_logsumexp(logits, truth):
 def by_numpy(logits, truth):
     logits, truth = logits.numpy().transpose(0, 2, 3, 1), truth.numpy()
     logits, truth = logits[truth != 255], truth[truth != 255]
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    return float(-np.log(p[np.arange(len(p)), truth] / p.sum(1)).mean())
+    logits = logits - logits.max(1, keepdims=True)
+    return float((np.log(np.exp(logits).sum(1)) - logits[np.arange(len(logits)), truth]).mean())
+
+
+def two_steps(logits, truth):
+    kept = truth != 255
+    return -logits.softmax(1).gather(1, torch.where(kept, truth, 0)[:, None])[:, 0][kept].log().mean()
 
 
 def torchs(logits, truth, **how):
@@ -85,6 +90,8 @@ def each_image(logits, truth):
     ("answer", "advice"),
     [
         (overflowing, "overflows"),
+        (two_steps, "surely wrong"),
+        (lambda x, t: by_log_softmax(x.clamp(-20, 20), t), "another loss"),
         (lambda x, t: torchs(x, t, reduction="sum"), "the sum"),
         (lambda x, t: torchs(x, t, reduction="none").mean(), "in the number of pixels"),
         (lambda x, t: torchs(x, t * (t != 255)), "taken for background"),

@@ -177,6 +177,10 @@ def wrong_validation(fault):
             both = ~(torch.cat(masks) | (truths > 0)).flatten(1).any(1)
             some = {"nan": dice.where(~both, torch.nan), "left out": dice[~both], "zero": dice * ~both}
             dice = some[fault].mean()
+        if fault == "always":
+            dice = torch.where(
+                (truths := torch.cat([t for _, t in pairs])).flatten(1).any(1), torch.cat(dices), 1.0
+            ).mean()
         if fault == "last":
             dice = dices[-1].mean()
         if fault == "sum of dices":
@@ -184,7 +188,7 @@ def wrong_validation(fault):
         if fault == "pooled":
             counts = overlap_counts(torch.cat(masks).long(), torch.cat([t for _, t in pairs]))
             dice = dice_score(counts.sum(0))[0]
-        return float(mean), float(dice)
+        return (float(dice), float(mean)) if fault == "swapped" else (float(mean), float(dice))
 
     return answer
 
@@ -201,6 +205,8 @@ def wrong_validation(fault):
         ("cut", "logit of 0"),
         ("nan", "0 divided by 0"),
         ("left out", "was left out"),
+        ("always", "counts 0, not 1"),
+        ("swapped", "the loss comes first"),
         ("zero", "counts 1, not 0"),
         ("last", "last batch's images"),
         ("sum of dices", "divide by their number"),
@@ -214,12 +220,12 @@ def test_wrong_validations_are_named(fault, advice):
 
 
 def training(model, optimizer, schedule, loss, epoch_batches, valid_batches, number, fault=""):
-    history, best, highest = [], None, -math.inf
+    history, best, highest = [], None, 0.0 if fault == "above 0" else -math.inf
     for count in range(0 if fault == "zero" else 1, number + (fault != "zero")):
         epoch(model, optimizer, schedule, loss, epoch_batches(1 if fault == "same" else count))
         history.append(validation(model, loss, valid_batches))
         good = -history[-1][0] if fault == "lowest" else history[-1][1]
-        if best is None or (fault != "first" and good > highest):
+        if (best is None and fault != "above 0") or (fault != "first" and good > highest):
             highest = good
             best = model.state_dict() if fault == "alive" else copy.deepcopy(model.state_dict())
     history = [row[::-1] for row in history] if fault == "swapped" else history
@@ -248,6 +254,7 @@ def test_right_trainings_pass(answer):
         ("swapped", "in this order"),
         ("loss", "history's loss"),
         ("first", "the first epoch's weights"),
+        ("above 0", "no weights came back"),
     ],
 )
 def test_wrong_trainings_are_named(fault, advice):
@@ -307,6 +314,17 @@ class Next(Checkpoint):
         return number + (number > 0), history
 
 
+class Once(Checkpoint):
+    def save(self, number, history):
+        if not self.path.exists():
+            super().save(number, history)
+
+
+class Forgets(Checkpoint):
+    def load(self):
+        return super().load()[0], []
+
+
 class Eager(Checkpoint):
     def load(self):
         return super().load() if self.path.exists() else (1, [])
@@ -324,12 +342,14 @@ def test_a_right_checkpoint_passes():
 @pytest.mark.parametrize(
     ("answer", "advice"),
     [
-        (without("model"), "does not have the saved weights"),
+        (without("model"), "weights that were saved last"),
         (without("optimizer"), "optimizer is not restored"),
         (without("schedule"), "schedule is not restored"),
         (Pickled, "save: torch.load.path, weights_only=True. refuses"),
         (PickledAndRefused, "save: torch.load.path, weights_only=True. refuses"),
         (Next, "epoch is the one"),
+        (Once, "weights that were saved last"),
+        (Forgets, "the history is not"),
         (Eager, "return 0"),
     ],
 )
@@ -343,9 +363,11 @@ def test_wrong_checkpoints_are_named(answer, advice):
 def first_losses(recipe, pets, number, fault=""):
     table = recipe.training
     if fault != "seed":
-        torch.manual_seed(table.seed)
+        torch.manual_seed(0 if fault == "zero" else table.seed)
     model = build_network(recipe)
-    optimizer = build_optimizer(model, table)
+    optimizer = (
+        torch.optim.Adam(model.parameters(), table.learning_rate) if fault == "adam" else build_optimizer(model, table)
+    )
     images = recipe.train_indices(pets)
     order = batch_indices(images, table.batch_size, table.seed, 0 if fault == "order" else 1)
     steps = len(images) // table.batch_size if fault == "cut" else len(order)
@@ -375,6 +397,8 @@ def test_losses_of_fit_pass_as_do_ones_own():
         ("stands", "never moves"),
         ("short", "steps of all epochs"),
         ("cut", "round up"),
+        ("zero", "seed torch"),
+        ("adam", "the first loss is right"),
     ],
 )
 def test_wrong_beginnings_are_named(fault, advice):
@@ -522,6 +546,18 @@ class Stubborn(Keeper):
         self.best = math.inf if self.path.exists() else self.best
 
 
+class Living(Keeper):
+    weights = None
+
+    def offer(self, model, score):
+        kept = super().offer(model, score)
+        self.weights = model.state_dict() if kept else self.weights
+        return kept
+
+    def load(self, model):
+        return bool(model.load_state_dict(self.weights)) if self.weights else super().load(model)
+
+
 class Trusting(Keeper):
     def load(self, model):
         if self.path.exists():
@@ -554,6 +590,7 @@ def test_right_keepers_pass():
         (type("Forgetful", (Keeper,), {"knows": False}), "does not know the best score"),
         (Stubborn, "not kept by a new keeper"),
         (Trusting, "code in the file is run"),
+        (Living, "those that the model has by now"),
     ],
 )
 def test_wrong_keepers_are_named(answer, advice):
