@@ -15,7 +15,7 @@ from labkit import models
 class _StrongCBAM(models.CBAM):
     """The lab's CBAM with weights so large, and a hidden layer so wide, that a wrong formula shows."""
 
-    def __init__(self, channels: int = 32, reduction: int = 2):
+    def __init__(self, channels: int, reduction: int):
         super().__init__(channels, reduction)
         for conv in (*self.channel[::2], self.spatial):
             conv.weight.data *= 3
@@ -59,17 +59,23 @@ ATTENTION_MISTAKES = {
     "only the channels are weighted, not the places": {"order": "c"},
 }
 
-repaired_cbam = build_check(
-    "repaired_cbam",
-    "the mlp looks at each summary by itself",
-    (32, 2),
-    _StrongCBAM,
-    [((4, 32, 6, 5),), ((1, 32, 3, 9),)],
-    {
-        advice: lambda cbam, change=change: lambda x: attended(cbam, x, **change)
-        for advice, change in ATTENTION_MISTAKES.items()
-        if change != {"order": "c"}  # then a layer is never called, which is said before
-    },
+CBAM_MISTAKES = {
+    advice: lambda cbam, change=change: lambda x: attended(cbam, x, **change)
+    for advice, change in ATTENTION_MISTAKES.items()
+    if change != {"order": "c"}  # then a layer is never called, which is said before
+}
+repaired_cbam = together(
+    *(
+        build_check(
+            "repaired_cbam",
+            "the mlp looks at each summary by itself",
+            (channels, reduction),
+            lambda channels=channels, reduction=reduction: _StrongCBAM(channels, reduction),
+            shapes,
+            CBAM_MISTAKES,
+        )
+        for channels, reduction, shapes in ((32, 2, [((4, 32, 6, 5),), ((1, 32, 3, 9),)]), (8, 16, [((2, 8, 4, 4),)]))
+    )
 )
 
 # --- stage 3: one arrow of the decoder

@@ -249,6 +249,15 @@ def cbam(**change):
     return lambda *arguments: Attention(*arguments, **change)
 
 
+class WithoutOne(Attention):
+    """No hidden channel where there are fewer channels than the reduction."""
+
+    def __init__(self, channels, reduction):
+        super().__init__(channels, reduction)
+        if channels < reduction:
+            self.channel[0], self.channel[2] = nn.Conv2d(channels, 0, 1), nn.Conv2d(0, channels, 1)
+
+
 class TwoWays(Attention):
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -278,6 +287,7 @@ def test_repaired_cbam_accepts(answer, capsys):
         (cbam(order="cP"), "before the channels were weighted"),
         (cbam(order="c"), "too few"),
         (TwoWays, "too many"),
+        (WithoutOne, "8x4x4|non-zero|failed with|must be"),
         (models.CBAM, "lab's own"),
     ],
 )
@@ -366,6 +376,11 @@ class StemAsSkip(Network):
         return self.head(x)
 
 
+class Squeezed(Network):
+    def forward(self, x):
+        return super().forward(x).squeeze(1)
+
+
 def network(**changes):
     return lambda *arguments: Network(*arguments, **changes)
 
@@ -390,6 +405,7 @@ def test_whole_resnet_unet_accepts(answer, capsys):
         (network(end=torch.relu), "ReLU after the head"),
         (network(swap=True), "from below stands first"),
         (network(cut=True), "gradients are not"),
+        (lambda c, w: Squeezed(c, w), "compare with the task"),
         (network(make=list), "nn.ModuleList"),
         (network(kind=lambda *a: Block(*a, e=same)), "values are not"),
         (lambda c, w: Network(1, w), "does not fit: convolution of 8 to 1"),
