@@ -33,7 +33,9 @@ def _collect_int8(student: Callable[[Tensor], tuple[Tensor, Tensor]], seed: int)
         kind = str(getattr(given[0], "dtype", "int8")).removeprefix("torch.")  # a list has none
         arrays[f"kind {i}"] = np.array(kind)
         for part, name in zip(given, ("values", "scales"), strict=True):
-            arrays[f"{name} {i}"] = as_array(part, f"{what}, {name}").astype(np.float64)
+            found = as_array(part, f"{what}, {name}")
+            expect(found.dtype.kind in "biuf", f"{what}, {name}: numbers are expected, found {type(part).__name__}")
+            arrays[f"{name} {i}"] = found.astype(np.float64)
     return arrays
 
 

@@ -46,6 +46,7 @@ def test_int8_weights_accepts(answer, capsys):
         (lambda w: (w / scale(w)).round(), "two tensors"),
         (lambda w: ((w / (w.abs().max() / 127)).round(), w.abs().max() / 127), "one scale for the whole"),
         (lambda w: quantize(w, axis=1), "dimension 0"),
+        (lambda w: (torch.int8, scale(w)), "numbers are expected, found dtype"),
         (lambda w: (w / scale(w), scale(w)), "not whole numbers"),
         (lambda w: ((w / scale(w)).round(), scale(w)), "but float32; one byte each"),
         (lambda w: ((w / scale(w)).round().long(), scale(w)), "but int64; one byte each"),
