@@ -126,9 +126,7 @@ def _judge_best(arrays: Collected, seed: int) -> None:
         arrays["best"],
         kept[2],
         {
-            "the best weights are the last ones: state_dict() gives the living weights; copy them in that epoch": kept[
-                -1
-            ],
+            "the best weights are the last ones; state_dict() is alive: copy it in the best epoch": kept[-1],
             "these are the weights of the epoch with the lowest loss; the highest Dice chooses": kept[1],
             "the first epoch's weights were kept; a later epoch has a higher Dice": kept[0],
         },

@@ -247,7 +247,7 @@ def test_right_trainings_pass(answer):
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
-        ("alive", "copy them"),
+        ("alive", "copy it in the best epoch"),
         ("last", "last ones"),
         ("same", "batches of its own"),
         ("zero", "count from 1"),
